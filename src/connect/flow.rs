@@ -323,9 +323,10 @@ impl Inner {
         if begins_now {
             self.apply(&admitted, &mut reservation)?;
         }
-        reservation.connected();
-        let reserved = reservation.state();
+        let (id, reserved) = (reservation.id().to_owned(), reservation.state());
         request.hold(reservation, decision.clone());
+        // After it is held, since it may be admitted on another interface from then on.
+        self.host.engine.connected(&id);
         if !begins_now {
             let (flow, state) = (Arc::downgrade(self), Arc::downgrade(&reserved));
             reserved.on_begin(move |admitted| {

@@ -19,6 +19,7 @@ use super::clock;
 use super::core::{Caller, CallerNotification, Core, lock};
 use super::drain::{Drained, DrainingFlow, KernelClassCounters};
 use super::error::EngineError;
+use super::flow_routes::FoundRoutes;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
@@ -27,7 +28,6 @@ use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQU
 use super::receiver::{AppliedChange, ChangedIfb, Receiver};
 use super::report::{Counts, InterfaceReport, ReportPart};
 use super::request::Submission;
-use super::rerouting::FoundRoutes;
 use super::reservation::ReserveReply;
 use super::routes::RouteCache;
 use super::schedule::Upkeep;

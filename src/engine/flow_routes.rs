@@ -1,11 +1,15 @@
 //! The routes of admitted flows: what the kernel is asked again once routes have changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::linux::RouteQuery;
+use super::error::EngineError;
+use crate::failure::KernelFailure;
+use crate::linux::{Link, RouteQuery};
+use crate::manager::Answer;
 
 /// The packets of each flow whose route is looked up again. Bounded by the reservations.
 #[derive(Default)]
@@ -15,6 +19,18 @@ struct FlowRoute {
     query: RouteQuery,
     /// Since when the kernel has had no route for them.
     without_since: Option<Instant>,
+}
+
+/// Where a client learns what became of its flow: `None` where the flow could not be requested on another interface at that
+/// moment, and the kernel is asked again.
+pub(super) type RerouteReply = oneshot::Sender<Result<Option<Answer>, EngineError>>;
+
+/// What a look-up of the flows' routes has found.
+pub(super) struct FoundRoutes {
+    /// The links, with what was asked and the flows whose packets leave by them.
+    pub(super) links: Vec<(RouteQuery, Vec<String>, Result<Link, KernelFailure>)>,
+    /// The links that carried nothing any more when the look-up began, by number.
+    pub(super) down: BTreeSet<u32>,
 }
 
 /// How long a flow keeps its reservation without a route: routing daemons and DHCP clients withdraw routes and addresses that
@@ -44,6 +60,11 @@ impl FlowRoutes {
             queries.entry(query).or_default().push(id.clone());
         }
         queries
+    }
+
+    /// Whether an answer to this query is still about the packets of a flow.
+    pub(super) fn is_of(&self, id: &str, asked: &RouteQuery) -> bool {
+        self.0.get(id).is_some_and(|route| route.query == *asked || route.query.without_ports() == *asked)
     }
 
     /// A flow has a route.

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::drain::Drained;
 use super::error::EngineError;
+use super::flow_routes::RerouteReply;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
-use super::rerouting::RerouteReply;
 use super::reservation::{ReserveReply, Usage};
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;

@@ -3,34 +3,20 @@
 //! The kernel reports changes of routes, rules, addresses and links. A moment after the last one it is asked for the route
 //! of each flow again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use super::clock;
 use super::core::{Caller, CallerNotification, Core};
 use super::driver::{Driver, Returned};
 use super::error::EngineError;
-use super::flow_routes::WITHOUT_ROUTE;
+use super::flow_routes::{FoundRoutes, RerouteReply, WITHOUT_ROUTE};
 use super::patience::{PATIENCE, in_time};
 use super::queues::EngineCommand;
 use crate::failure::KernelFailure;
 use crate::linux::{Link, RouteQuery};
-use crate::manager::{Answer, Input, Loss, Lost, RequestId};
-
-/// Where a client learns what became of its flow: `None` where the flow could not be requested on another interface at that
-/// moment, and the kernel is asked again.
-pub(super) type RerouteReply = oneshot::Sender<Result<Option<Answer>, EngineError>>;
-
-/// What a look-up of the flows' routes has found.
-pub(super) struct FoundRoutes {
-    /// The links, with the flows whose packets leave by them.
-    links: Vec<(Vec<String>, Result<Link, KernelFailure>)>,
-    /// The links that carried nothing any more when the look-up began, by number.
-    down: BTreeSet<u32>,
-}
+use crate::manager::{Answer, FlowPhase, Input, Loss, Lost, RequestId};
 
 /// Changes come in rows: routes are looked up again once they have come.
 const STEPS: Duration = Duration::from_millis(20);
@@ -67,7 +53,7 @@ impl Driver {
             for (query, ids) in queries {
                 let link = in_time(0, PATIENCE, kernel.route(query)).await;
                 let is_late = link.as_ref().is_err_and(KernelFailure::is_timeout);
-                links.push((ids, link));
+                links.push((query, ids, link));
                 if is_late {
                     break;
                 }
@@ -79,7 +65,8 @@ impl Driver {
     /// The routes of the flows were looked up.
     pub(super) fn routed(&mut self, found: FoundRoutes) {
         self.is_looking_up = false;
-        for (ids, link) in found.links {
+        for (asked, mut ids, link) in found.links {
+            ids.retain(|id| self.core().flow_routes.is_of(id, &asked));
             match link {
                 Ok(link) => self.flows_leave_by(ids, link),
                 Err(failure) if failure.errno().is_some() => {
@@ -166,6 +153,10 @@ impl Core {
                 let _ = reply.send(Ok(None));
             }
             return !self.is_on_another(&id, to);
+        }
+        if reply.is_none() && self.manager.phase(&id) == Some(FlowPhase::Provisional) {
+            // Its owner is still setting it up, and says where its packets leave once it has.
+            return false;
         }
         let state = self.reservations.get(&id).and_then(Weak::upgrade);
         if reply.is_none() && !state.is_some_and(|state| state.is_movable()) {

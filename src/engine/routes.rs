@@ -28,6 +28,9 @@ struct CachedRoute {
 /// How long an answer of the kernel is used: routes change seldom, and the kernel reports it.
 const LIFETIME: Duration = Duration::from_millis(500);
 
+/// How long the kernel's answer is used whether routes depend on ports. It reports changes of rules, and not of the sysctl.
+const USE_OF_PORTS: Duration = Duration::from_secs(5);
+
 /// The most routes that are kept. A full cache is emptied, since most of its entries are out of date by then.
 const MOST_ROUTES: usize = 4096;
 
@@ -35,7 +38,7 @@ impl RouteCache {
     /// The query as the kernel is asked: ports are left out where no route depends on them. `None` where that is not known.
     pub(super) fn asked(&self, query: RouteQuery) -> Option<RouteQuery> {
         let (asked, use_ports) = self.lock().use_ports?;
-        let is_new = clock::now().duration_since(asked) < LIFETIME;
+        let is_new = clock::now().duration_since(asked) < USE_OF_PORTS;
         is_new.then(|| if use_ports { query } else { query.without_ports() })
     }
 

@@ -24,6 +24,7 @@
 //! 4. [`Input::Connected`] when the peer has answered, [`Input::Closed`] when the flow has ended or its caller has
 //!    given up; before that [`Input::Spent`] with what it has taken from its buckets. After a [`Notice::Lost`] the next
 //!    input is [`Input::Spent`], and nothing else follows.
+//!    Where the kernel sends its packets by another interface: [`Input::Reroute`], or [`Input::RouteLost`].
 //! 5. Any input, or [`Operation::Tick`](crate::admission::Operation::Tick), when [`Manager::due`] has come.
 //! 6. [`Input::Stop`] at the end.
 

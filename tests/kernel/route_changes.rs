@@ -46,6 +46,8 @@ fn add_links() {
         // What is sent leaves at once.
         run(&format!("ip neigh add 10.{net}.0.2 lladdr 02:00:00:00:00:01 dev {name}"));
     }
+    // What has no other route has none.
+    run("ip route del default");
     run("ip route add 10.77.0.0/24 via 10.71.0.2");
 }
 

@@ -317,9 +317,15 @@ impl Endpoint {
         let Granted { admitted, decision, mut reservation } = granted;
         reservation.metered(meter(self.control.clone()));
         let (admitted, decision) = (Box::new(admitted), Box::new(decision));
+        let reservation_state = reservation.state();
+        let me = self.weak();
+        reservation_state.on_move(move |answer| {
+            if let Some(endpoint) = me.upgrade() {
+                endpoint.on_reservation_moved(answer);
+            }
+        });
         reservation.connected();
         self.watch_peer(&reservation, &admitted);
-        let reservation_state = reservation.state();
         let before = {
             let mut state = self.state();
             state.qos.status = Some(Wsa::QosRequestConfirmed.into());
@@ -328,12 +334,6 @@ impl Endpoint {
         if let Some(before) = before {
             before.reservation.end(Lingering::Nothing);
         }
-        let me = self.weak();
-        reservation_state.on_move(move |answer| {
-            if let Some(endpoint) = me.upgrade() {
-                endpoint.on_reservation_moved(answer);
-            }
-        });
         let me = self.weak();
         // Registered last: the reservation may be lost already, and then the function is called at once.
         reservation_state.on_loss(move |lost| {
