@@ -113,6 +113,10 @@ pub fn release_tcp(socket: &impl AsFd) -> Result<(), SystemCallError> {
 /// How long a peer may take for a round trip without a small receive buffer lowering the rate.
 const ROUND_TRIP: Micros = Micros::new(200_000);
 
+/// A stream's receive buffer holds this many full segments: below about four, TCP announces no window at all while one of them
+/// waits to be read, and its peer sends a segment with each probe.
+const LEAST_SEGMENTS: u64 = 8;
+
 /// How much more room than their data small datagrams take in the kernel's buffers. A larger buffer lets none through
 /// sooner: reading decides that.
 const SMALL_DATAGRAMS: u64 = 4;
@@ -121,7 +125,7 @@ const SMALL_DATAGRAMS: u64 = 4;
 const SO_BUF_LOCK: libc::c_int = 72;
 
 /// Lets a socket take in no more than its flowspec allows before the reader has read it: the larger of b and what arrives at
-/// r in a fifth of a second. TCP's window then holds a fast peer back; of a datagram socket the kernel drops the excess.
+/// r in a fifth of a second, and of a stream eight segments. TCP's window then holds a fast peer back; of a datagram socket the kernel drops the excess.
 ///
 /// A buffer that `net.core.rmem_max` does not allow is left to the kernel, since a smaller one could lower the rate.
 ///
@@ -131,7 +135,7 @@ const SO_BUF_LOCK: libc::c_int = 72;
 pub fn assist_receiving(socket: &impl AsFd, plan: &Plan) -> Result<(), SystemCallError> {
     let wanted = plan.sustained.depth.max(plan.sustained.rate.bytes_in(ROUND_TRIP)).get();
     let wanted = match plan.framing {
-        Framing::Stream { .. } => wanted,
+        Framing::Stream { segment, .. } => wanted.max(segment.saturating_mul(LEAST_SEGMENTS)),
         Framing::Datagram { .. } => wanted.saturating_mul(SMALL_DATAGRAMS),
     };
     let Ok(wanted) = i32::try_from(wanted) else { return Ok(()) };

@@ -245,7 +245,10 @@ impl Core {
             match caller {
                 Caller::Engine => {}
                 Caller::Reroute { reply, .. } => {
-                    drop(reply.map(|reply| reply.send(Err(EngineError::Faulted(refusal.clone())))));
+                    if let Some(reply) = reply {
+                        // A caller that has gone needs no answer.
+                        let _ = reply.send(Err(EngineError::Faulted(refusal.clone())));
+                    }
                 }
                 // A caller that has gone needs no answer.
                 Caller::Submit(caller) => drop(caller.send(Err(EngineError::Faulted(refusal.clone())))),
