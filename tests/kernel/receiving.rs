@@ -259,3 +259,29 @@ fn what_a_killed_process_leaves_is_removed_by_the_next_start_and_by_clean() {
     network.server.run(work).unwrap();
     assert_eq!((links(&network.server), qdiscs(&network.server)), (links_before, qdiscs_before));
 }
+
+#[test]
+fn a_slow_stream_receives_its_rate() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let peer = source(&network, SocketAddr::from((CLIENT_V4, 5000)));
+    for enforcement in ["auto", "user-space"] {
+        let text = POLICY.replace("egress", &format!("enforcement = \"{enforcement}\"\negress"));
+        let work = async move {
+            let host = Host::start(policy(&text)).await.unwrap();
+            // 8000 B/s. Its bucket holds less than three segments.
+            let spec = Flowspec::guaranteed(Rate::new(8000), Bytes::new(4096));
+            let ask = Ask::qos(Qos { sending: Flowspec::BEST_EFFORT, receiving: spec }).class("viewer");
+            let mut connection = host.connector().connect(peer, &ask).await.unwrap();
+            let (mut buf, mut count) = (vec![0; 65536], 0);
+            let end = tokio::time::Instant::now() + Duration::from_secs(12);
+            while let Ok(Ok(came)) = tokio::time::timeout_at(end, connection.read(&mut buf)).await {
+                count += came;
+            }
+            host.stop().await;
+            count
+        };
+        let count = network.server.run(work).unwrap();
+        // 12 s of payload are 92 kB, and a bucket more.
+        assert!((70_000..100_000).contains(&count), "{enforcement}: {count} bytes in 12 s");
+    }
+}
