@@ -25,7 +25,7 @@ pub fn meter(control: Control) -> impl Fn() -> Usage + Send + Sync + 'static {
     }
 }
 
-/// How late a sender of datagrams may be without losing rate where the kernel has a class for its flow: a machine whose cores
+/// How late a sender may be without losing rate where the kernel has a class for its flow: a machine whose cores
 /// have other work to do delays a task that long. A bucket of 10 ms would overflow meanwhile, and what leaves is held to the
 /// bucket by the class.
 const LATENESS: Micros = Micros::new(25_000);
