@@ -44,6 +44,8 @@ impl Datagram {
         payload: usize,
         send: impl Fn(&UdpSocket) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        // A sender that never waits still lets the other tasks of its thread run: calls that do not block use no budget.
+        tokio::task::coop::consume_budget().await;
         let mut timer = Timer::default();
         loop {
             let acquired = {
