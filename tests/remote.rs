@@ -12,7 +12,7 @@ use flowspec::{Both, Bytes, Flowspec, Moment, Qos, Rate, Wsa};
 use gqos::admission::{NewFlow, Operation, Request as LedgerRequest};
 use gqos::connect::{Ask, ConnectError, Host, ReservationRequest};
 use gqos::control::{Call, Decided, FrameReader, Notice, Reply, Request, encode};
-use gqos::engine::{Engine, EngineError, Granted, RemoteEngine};
+use gqos::engine::{Engine, EngineError, Granted, RemoteEngine, ReservationBackend};
 use gqos::manager::{Admitted, DryRun, Loss, Lost};
 use gqos::policy::{PeerTimeouts, Policy, Protocol, Subject};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -292,6 +292,35 @@ async fn attached(engine: &RemoteEngine, id: &str, megabits: u64) -> (Granted, A
     granted.reservation.attach(Arc::downgrade(&stream) as _);
     granted.reservation.connected();
     (granted, stream)
+}
+
+#[tokio::test]
+async fn a_flow_waits_until_its_socket_is_attached() {
+    let (_directory, socket) = place();
+    let (daemon, mut called) = TestDaemon::start(&socket);
+    let engine = RemoteEngine::connect(&socket).await.unwrap();
+    let granted = engine.reserve(request("v1", 10)).await.unwrap();
+    // Nothing is attached yet.
+    engine.attached("v1").await;
+    daemon.state.answers.send_replace(false);
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let stream = Arc::new(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    granted.reservation.attach(Arc::downgrade(&stream) as _);
+    let waiting = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { engine.attached("v1").await })
+    };
+    check(&mut called, &["Wait ", "Reserve v1", "Attach v1"]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished(), "the daemon has not answered");
+    daemon.state.answers.send_replace(true);
+    waiting.await.unwrap();
+    // A daemon that is gone holds up nothing.
+    daemon.state.answers.send_replace(false);
+    granted.reservation.attach(Arc::downgrade(&stream) as _);
+    check(&mut called, &["Attach v1"]).await;
+    daemon.kill().await;
+    engine.attached("v1").await;
 }
 
 #[tokio::test]

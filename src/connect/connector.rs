@@ -140,7 +140,9 @@ impl Connector {
         self.host.receive(packets, admitted, decision).await;
         let stream = Arc::new(stream);
         let own = Own::made(Arc::clone(&stream));
-        Connection::granted(self.host.clone(), stream, own, (peer, granted))
+        let connection = Connection::granted(self.host.clone(), stream, own, (peer, granted))?;
+        connection.flow().attached().await;
+        Ok(connection)
     }
 
     /// Connects a UDP socket; the reservation is made first.
@@ -162,7 +164,9 @@ impl Connector {
         let local_port = udp.local_addr().map_or(0, |local| local.port());
         let packets = ReceivedPackets { protocol: Protocol::Udp, peer, local_port };
         self.host.receive(packets, admitted, decision).await;
-        DatagramConnection::granted(self.host.clone(), udp, peer, granted)
+        let connection = DatagramConnection::granted(self.host.clone(), udp, peer, granted)?;
+        connection.flow().attached().await;
+        Ok(connection)
     }
 }
 

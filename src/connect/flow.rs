@@ -194,7 +194,16 @@ impl Flow {
         let mut granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
         let Granted { admitted, decision, .. } = &mut granted;
         self.0.receive(admitted, decision).await;
-        self.0.set_up(granted, request)
+        let decision = self.0.set_up(granted, request)?;
+        self.attached().await;
+        Ok(decision)
+    }
+
+    /// Waits until the packets of the flow go to its class.
+    pub(super) async fn attached(&self) {
+        if let Some(id) = self.id() {
+            self.0.host.engine.attached(&id).await;
+        }
     }
 
     /// Asks for something else in place of what is reserved. The socket is shaped by what is granted; of a ladder that is

@@ -171,7 +171,9 @@ impl Listener {
                 self.host.receive(packets, admitted, decision).await;
                 let stream = Arc::new(stream);
                 let own = Own::new(Arc::clone(&stream));
-                Ok(Connection::granted(self.host.clone(), stream, own, (peer, granted))?)
+                let connection = Connection::granted(self.host.clone(), stream, own, (peer, granted))?;
+                connection.flow().attached().await;
+                Ok(connection)
             }
             Err(ConnectError::Refused(decision)) => Err(AcceptError::Refused { decision, peer, stream }),
             Err(error) => Err(error.into()),

@@ -1,6 +1,8 @@
 //! Reservations: held by a client, released exactly once, or lost before that.
 
+use std::future::Future;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use flowspec::{Both, Bytes};
@@ -41,6 +43,13 @@ pub trait ReservationBackend: Send + Sync {
     /// [marks sockets](Self::marks_sockets).
     fn attach(&self, id: &str, socket: AttachedSocket) {
         let _ = (id, socket);
+    }
+
+    /// Waits until this flow's socket is attached, or is known not to be: what it sends before may leave by another class,
+    /// and overtake what it sends after.
+    fn attached<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let _ = id;
+        Box::pin(std::future::ready(()))
     }
 }
 

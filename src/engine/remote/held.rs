@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::{Both, Flowspec};
+use tokio::sync::oneshot;
 
 use crate::control::Reserve;
 use crate::engine::reservation::{AttachedSocket, ReservationState};
@@ -20,6 +21,8 @@ struct FlowTable {
     requested: usize,
     /// Losses of flows that are not held, while there are such requests: a notice may overtake the answer to its request.
     early: HashMap<String, Lost>,
+    /// Flows whose sockets are being attached, for those that wait for it.
+    attaching: HashMap<String, oneshot::Receiver<()>>,
 }
 
 /// A reservation as the daemon has granted it.
@@ -62,7 +65,22 @@ impl HeldFlows {
 
     /// The client has ended it.
     pub(super) fn remove(&self, id: &str) {
-        self.lock().flows.remove(id);
+        let mut table = self.lock();
+        table.flows.remove(id);
+        table.attaching.remove(id);
+    }
+
+    /// The daemon is asked to attach the socket of a flow, and answers by this.
+    pub(super) fn attaching(&self, id: &str, answered: oneshot::Receiver<()>) {
+        let mut table = self.lock();
+        if table.flows.contains_key(id) {
+            table.attaching.insert(id.to_owned(), answered);
+        }
+    }
+
+    /// The answer of the daemon about the socket of a flow, the first time that this is called.
+    pub(super) fn take_attaching(&self, id: &str) -> Option<oneshot::Receiver<()>> {
+        self.lock().attaching.remove(id)
     }
 
     pub(super) fn contains(&self, id: &str) -> bool {
@@ -110,6 +128,7 @@ impl HeldFlows {
         let flow = {
             let mut table = self.lock();
             let flow = table.flows.remove(&lost.id);
+            table.attaching.remove(&lost.id);
             if flow.is_none() && table.requested > 0 {
                 table.early.insert(lost.id.clone(), lost.clone());
             }

@@ -200,7 +200,7 @@ impl RemoteEngine {
                 self.lose(Lost { id, interface: flow.interface, why: Loss::EngineGone });
                 continue;
             }
-            self.attach_to(connection, &id, flow.socket.as_ref());
+            self.attach_to(connection, &id, (flow.socket.as_ref(), ignore()));
             reserved.push(id.clone());
             if flow.is_connected {
                 // Another user's reservation of this id is not this one.
@@ -219,11 +219,16 @@ impl RemoteEngine {
         reserved
     }
 
-    fn attach_to(&self, connection: &Connection, id: &str, socket: Option<&AttachedSocket>) {
+    fn attach_to(
+        &self,
+        connection: &Connection,
+        id: &str,
+        (socket, on_reply): (Option<&AttachedSocket>, OnReply),
+    ) {
         let Some(socket) = socket.and_then(Weak::upgrade) else { return };
         // The process has no descriptor left: the flow goes without its class.
         let Ok(descriptor) = socket.as_fd().try_clone_to_owned() else { return };
-        connection.call(&Request::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(ignore()));
+        connection.call(&Request::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(on_reply));
     }
 
     fn take_notice(&self, notice: Notice) {
@@ -364,9 +369,24 @@ impl ReservationBackend for RemoteEngine {
 
     fn attach(&self, id: &str, socket: AttachedSocket) {
         if let Some(connection) = self.open_connection() {
-            self.attach_to(&connection, id, Some(&socket));
+            let (reply, answered) = oneshot::channel();
+            self.held.attaching(id, answered);
+            // Nothing may wait for it.
+            let on_reply: OnReply = Box::new(move |_| {
+                let _ = reply.send(());
+            });
+            self.attach_to(&connection, id, (Some(&socket), on_reply));
         }
         self.held.attached(id, socket);
+    }
+
+    fn attached<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(answered) = self.held.take_attaching(id) {
+                // A daemon that does not answer, or is gone, holds up no flow: its socket is attached later, or never.
+                let _ = tokio::time::timeout(PATIENCE, answered).await;
+            }
+        })
     }
 }
 
