@@ -6,7 +6,7 @@ use flowspec::{Both, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::admission::{Decision, Response, Totals};
+use crate::admission::{Decision, Reason, Response, Totals};
 use crate::manager::Admitted;
 
 /// The answer to each request that the ledger decides.
@@ -47,6 +47,12 @@ struct Parts {
 }
 
 impl Decided {
+    /// The reason of a refusal; `None` for any other decision.
+    pub fn refused_for(&self) -> Option<Reason> {
+        let is_refused = self.decision.get("ok") == Some(&Value::Bool(false));
+        is_refused.then(|| Reason::deserialize(self.decision.get("reason")?).ok()).flatten()
+    }
+
     /// The answer with a decision.
     ///
     /// - **Errors**: none for a decision that a ledger has made.

@@ -257,6 +257,8 @@ mod tests {
             connections: 0,
             flows: 0,
             confinement: None,
+            refused: Default::default(),
+            policy_classes: Vec::new(),
             interfaces: Vec::new(),
         };
         check("Status", keys(&status));

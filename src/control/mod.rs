@@ -40,8 +40,8 @@ pub use frame::{FrameError, FrameReader, encode};
 pub use method::{Method, Request};
 pub use reply::{
     Attached, ClassRecord, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch, FlowRecord,
-    InterfaceDescription, InterfaceRecord, Notice, ReloadReply, RenditionRecord, RenditionsReply,
-    ServiceInfo, StatusReply,
+    InterfaceDescription, InterfaceRecord, Notice, PolicyClassRecord, ReloadReply, RenditionRecord,
+    RenditionsReply, ServiceInfo, StatusReply,
 };
 pub use request::{
     Adopt, Drain, Egress, FlowId, Flows, GetInterfaceDescription, Group, Nothing, Query, Refresh, Release,

@@ -1,11 +1,13 @@
 //! The parameters of the replies.
 
+use std::collections::BTreeMap;
+
 use flowspec::{Both, Flowspec, Rate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decided::DecisionDetails;
-use crate::admission::{NotProgrammed, Totals};
+use crate::admission::{NotProgrammed, Reason, Totals};
 use crate::manager::{Admitted, Lost};
 use crate::tc::Handle;
 
@@ -99,6 +101,12 @@ pub struct FlowRecord {
     pub group: Option<String>,
     /// Its class in the kernel, in `tc`'s notation.
     pub class: Option<Handle>,
+    /// Its class in the policy.
+    #[serde(default)]
+    pub policy_class: Option<String>,
+    /// The client that it is counted for.
+    #[serde(default)]
+    pub client: Option<String>,
     /// The user that reserved it.
     pub uid: u32,
     /// The process that reserved it.
@@ -114,6 +122,20 @@ pub struct EventBatch {
     pub events: Vec<Value>,
     /// How many were lost so far since the client reads too slowly.
     pub dropped: u64,
+}
+
+/// A class of the policy on an interface.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PolicyClassRecord {
+    /// The name of the link.
+    pub interface: String,
+    /// The name of the class.
+    pub class: String,
+    /// The class's share of the interface's budget, all of it where it has none, and what its flows and groups declare of it, in
+    /// bytes per second.
+    pub totals: Both<Totals>,
+    /// How many flows have it.
+    pub flows: usize,
 }
 
 /// The state of the daemon.
@@ -134,6 +156,12 @@ pub struct StatusReply {
     /// What the daemon has given up; `None` where it was started without that.
     #[serde(default)]
     pub confinement: Option<ConfinementRecord>,
+    /// How many requests for a flow were refused since the daemon started, by the reasons of the refusals.
+    #[serde(default)]
+    pub refused: BTreeMap<Reason, u64>,
+    /// The classes of the policy on the interfaces that have been seen: the first 1024 of them.
+    #[serde(default)]
+    pub policy_classes: Vec<PolicyClassRecord>,
     /// Every interface that has been seen.
     pub interfaces: Vec<InterfaceRecord>,
 }

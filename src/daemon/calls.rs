@@ -57,14 +57,17 @@ impl Caller {
                 let began = clock::now();
                 let decided = self.reserve(*asked).await;
                 self.server.observed.answered(began);
-                answered(decided?)
+                answered(self.counted(decided?))
             }
             Request::Commit(flow) => {
                 self.own(&flow.id)?;
                 self.server.holdings.commit(&flow.id);
                 nothing()
             }
-            Request::Renegotiate(asked) => answered(self.renegotiate(*asked).await?),
+            Request::Renegotiate(asked) => {
+                let decided = self.renegotiate(*asked).await?;
+                answered(self.counted(decided))
+            }
             Request::Refresh(asked) => answered(self.refresh(asked).await?),
             Request::Release(asked) => self.release(&asked),
             Request::Query(asked) => answered(self.query(*asked).await?),
@@ -362,6 +365,14 @@ impl Caller {
         Ok(EgressReply { interface: egress.interface, line_rate: egress.line_rate })
     }
 
+    /// The same, counted where it is a refusal.
+    fn counted(&self, decided: Decided) -> Decided {
+        if let Some(reason) = decided.refused_for() {
+            self.server.observed.refused(reason);
+        }
+        decided
+    }
+
     async fn status(&self, asked: Status) -> Answer<StatusReply> {
         let reports = self.server.engine.report().await.map_err(failed)?;
         let with_classes = asked.classes.unwrap_or(false);
@@ -374,6 +385,8 @@ impl Caller {
             connections: self.server.users.connections(),
             flows: self.server.holdings.count(),
             confinement: self.server.confined.record.clone(),
+            refused: self.server.observed.refusals(),
+            policy_classes: self.server.policy_classes(),
             interfaces,
         })
     }

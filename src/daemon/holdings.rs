@@ -62,6 +62,8 @@ pub(super) struct Shown {
     pub(super) id: String,
     pub(super) process: Process,
     pub(super) cookie: Option<u64>,
+    /// The client that it is counted for.
+    pub(super) client: Option<String>,
 }
 
 /// Why an id cannot be requested.
@@ -525,7 +527,8 @@ impl Holdings {
 impl Held {
     fn shown(&self, id: &str) -> Shown {
         let cookie = self.socket.map(|socket| socket.cookie);
-        Shown { id: id.to_owned(), process: self.client.process, cookie }
+        let client = self.granted.as_ref().and_then(|granted| granted.requester.client.clone());
+        Shown { id: id.to_owned(), process: self.client.process, cookie, client }
     }
 }
 

@@ -1,10 +1,14 @@
-//! What the daemon counts of itself, for its metrics: how long requests take, and how reloads went.
+//! What the daemon counts of itself, for its status and its metrics: how long requests take, what was refused, and how
+//! reloads went.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowspec::Timestamp;
 use shaper::clock;
 
+use crate::admission::Reason;
 use crate::telemetry::metrics::LATENCY_BOUNDS;
 #[cfg(feature = "cli")]
 use crate::telemetry::metrics::{LatencyCounts, ReloadCounts};
@@ -14,6 +18,8 @@ use crate::telemetry::metrics::{LatencyCounts, ReloadCounts};
 pub(super) struct Observed {
     latency: Latency,
     reloads: Reloads,
+    /// At most as many as there are reasons.
+    refused: Mutex<BTreeMap<Reason, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +55,21 @@ impl Observed {
         }
         counts.sum_us = self.latency.sum_us.load(Ordering::Relaxed);
         counts
+    }
+
+    /// Counts a request for a flow that was refused.
+    pub(super) fn refused(&self, reason: Reason) {
+        *self.refused_by_reason().entry(reason).or_default() += 1;
+    }
+
+    /// How many were refused so far.
+    pub(super) fn refusals(&self) -> BTreeMap<Reason, u64> {
+        self.refused_by_reason().clone()
+    }
+
+    fn refused_by_reason(&self) -> MutexGuard<'_, BTreeMap<Reason, u64>> {
+        // The counts are whole between any two statements that can panic.
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a reload.

@@ -14,7 +14,8 @@ use super::notifications::tell_reloading;
 use super::observed::Observed;
 use super::requests::{failed, value};
 use super::users::Users;
-use crate::control::{ControlError, ReportedProblem};
+use crate::admission::ClassTotals;
+use crate::control::{ControlError, PolicyClassRecord, ReportedProblem};
 use crate::engine::LocalEngine;
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
@@ -37,6 +38,9 @@ pub(super) struct Server {
     pub(super) administrators: Mutex<Option<u32>>,
 }
 
+/// How many classes of the policy a status names at most.
+const MOST_POLICY_CLASSES: usize = 1024;
+
 impl Server {
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -48,6 +52,18 @@ impl Server {
 
     pub(super) fn policy_names(&self) -> Vec<String> {
         self.files.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// The classes of the policy, as far as the ledger knows their interfaces.
+    pub(super) fn policy_classes(&self) -> Vec<PolicyClassRecord> {
+        let classes = self.engine.snapshot(0).classes.into_iter().take(MOST_POLICY_CLASSES);
+        let record = |ClassTotals { interface, class, totals, flows }| PolicyClassRecord {
+            interface,
+            class,
+            totals,
+            flows,
+        };
+        classes.map(record).collect()
     }
 
     /// Reads the policy's files again and uses them from now on.

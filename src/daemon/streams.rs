@@ -38,6 +38,8 @@ impl Caller {
                 charged: report.holding.charged,
                 group: report.holding.group,
                 class: report.class,
+                policy_class: report.policy_class,
+                client: shown.client,
                 uid: shown.process.uid,
                 pid: shown.process.pid,
                 cookie: shown.cookie,

@@ -17,6 +17,8 @@ use crate::tc::Handle;
 pub struct FlowReport {
     /// What it holds, and where.
     pub holding: Holding,
+    /// Its class in the policy.
+    pub policy_class: Option<String>,
     /// Its class in the kernel; `None` where user space alone enforces it.
     pub class: Option<Handle>,
 }
@@ -44,8 +46,10 @@ impl LocalEngine {
     /// What a flow holds, if it is admitted.
     pub fn flow(&self, id: &str) -> Option<FlowReport> {
         let core = lock(self.core());
-        let holding = core.manager.ledger().holding_of(id)?;
-        Some(FlowReport { holding, class: core.manager.class(id).map(|(_, class)| class) })
+        let ledger = core.manager.ledger();
+        let holding = ledger.holding_of(id)?;
+        let policy_class = ledger.flow_class(id).map(str::to_owned);
+        Some(FlowReport { holding, policy_class, class: core.manager.class(id).map(|(_, class)| class) })
     }
 
     /// What is to be written down of a reservation, apart from its client, its owner and its priorities; `None` where there

@@ -24,6 +24,12 @@ pub(in crate::cli) struct Arguments {
     /// Those of this group.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Those of this class of the policy.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// Those that are counted for this client.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
     /// Those of this user.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
@@ -46,6 +52,9 @@ enum Order {
     Interface,
     Sending,
     Receiving,
+    Class,
+    Client,
+    Group,
     Uid,
 }
 
@@ -89,9 +98,11 @@ pub(super) fn fetch(
 
 impl Arguments {
     fn takes(&self, flow: &FlowRecord) -> bool {
-        let Self { id, group, uid, pid, .. } = self;
+        let Self { id, group, class, client, uid, pid, .. } = self;
         id.as_ref().is_none_or(|text| flow.id.contains(text.as_str()))
             && (group.is_none() || *group == flow.group)
+            && (class.is_none() || *class == flow.policy_class)
+            && (client.is_none() || *client == flow.client)
             && uid.is_none_or(|uid| uid == flow.uid)
             && (pid.is_none() || *pid == flow.pid)
     }
@@ -106,30 +117,38 @@ impl Order {
             Self::Interface => flows.sort_by(|a, b| a.interface.cmp(&b.interface)),
             Self::Sending => flows.sort_by_key(|flow| Reverse(flow.charged.sending)),
             Self::Receiving => flows.sort_by_key(|flow| Reverse(flow.charged.receiving)),
+            Self::Class => flows.sort_by(|a, b| a.policy_class.cmp(&b.policy_class)),
+            Self::Client => flows.sort_by(|a, b| a.client.cmp(&b.client)),
+            Self::Group => flows.sort_by(|a, b| a.group.cmp(&b.group)),
             Self::Uid => flows.sort_by_key(|flow| flow.uid),
         }
     }
 }
 
-const HEADER: [&str; 8] = ["id", "interface", "sending", "receiving", "class", "group", "user", "process"];
+/// The class is that of the policy; that of the kernel is the last.
+const HEADER: [&str; 10] =
+    ["id", "interface", "sending", "receiving", "class", "client", "group", "user", "process", "tc"];
 
-fn cells(flow: &FlowRecord) -> [String; 8] {
-    let FlowRecord { id, interface, charged, group, class, uid, pid, .. } = flow;
+fn cells(flow: &FlowRecord) -> [String; 10] {
+    let FlowRecord { id, interface, charged, group, class, policy_class, client, uid, pid, .. } = flow;
     let none = || "-".to_owned();
+    let name = |name: &Option<String>| name.as_ref().map_or_else(none, |name| plain(name).into_owned());
     [
         plain(id).into_owned(),
         plain(interface).into_owned(),
         charged.sending.to_string(),
         charged.receiving.to_string(),
-        class.map_or_else(none, |class| class.to_string()),
-        group.as_ref().map_or_else(none, |group| plain(group).into_owned()),
+        name(policy_class),
+        name(client),
+        name(group),
         uid.to_string(),
         pid.map_or_else(none, |pid| pid.to_string()),
+        class.map_or_else(none, |class| class.to_string()),
     ]
 }
 
-fn line(cells: &[String; 8]) -> String {
-    const WIDTHS: [usize; 8] = [24, 12, 14, 14, 10, 12, 8, 0];
+fn line(cells: &[String; 10]) -> String {
+    const WIDTHS: [usize; 10] = [24, 12, 14, 14, 12, 12, 12, 8, 8, 0];
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(WIDTHS) {
         // Writing to a String cannot fail.

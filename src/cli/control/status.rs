@@ -1,13 +1,22 @@
 //! `gqos status`: the daemon and its interfaces.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use flowspec::Direction;
-use gqos::control::{ClassRecord, ConfinementRecord, InterfaceRecord, Request, Status, StatusReply};
+use clap::ValueEnum;
+use flowspec::{Both, Direction, Rate};
+use gqos::admission::Totals;
+use gqos::control::{
+    ClassRecord, ConfinementRecord, FlowRecord, InterfaceRecord, PolicyClassRecord, Request, Status,
+    StatusReply,
+};
+use serde::Serialize;
 
 use super::client::SocketArgument;
+use super::flows::fetch;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
 use crate::cli::plain::plain;
@@ -18,6 +27,15 @@ pub(in crate::cli) struct Arguments {
     /// Show this interface alone.
     #[arg(long, short, value_name = "INTERFACE")]
     interface: Option<String>,
+    /// Of the policy's classes show this one alone.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// Show what this client holds: of one's own flows, and for an administrator of all.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// The order of the interfaces and of the policy's classes; numbers begin with the highest, of sending.
+    #[arg(long, value_enum, default_value_t = StatusOrder::Name)]
+    sort: StatusOrder,
     /// List the kernel's classes.
     #[arg(long)]
     classes: bool,
@@ -28,9 +46,25 @@ pub(in crate::cli) struct Arguments {
     socket: SocketArgument,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StatusOrder {
+    Name,
+    Reserved,
+    Available,
+    Flows,
+}
+
+/// What one client holds on an interface.
+#[derive(Clone, Debug, Default, Serialize)]
+struct ClientHoldings {
+    flows: usize,
+    charged: Both<Rate>,
+}
+
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let request = Request::Status(Status { classes: arguments.classes.then_some(true) });
-    let mut status: StatusReply = arguments.socket.connect()?.call(&request)?;
+    let mut daemon = arguments.socket.connect()?;
+    let mut status: StatusReply = daemon.call(&request)?;
     if let Some(name) = &arguments.interface {
         status.interfaces.retain(|record| record.interface == *name);
         if status.interfaces.is_empty() {
@@ -39,12 +73,23 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
                 anyhow!("the daemon has no interface {name:?}"),
             ));
         }
+        status.policy_classes.retain(|record| record.interface == *name);
     }
-    let document = match arguments.json {
-        true => {
-            serde_json::to_string(&status).map_err(|error| CommandFailure::new(Exit::OsError, error))? + "\n"
+    if let Some(name) = &arguments.class {
+        status.policy_classes.retain(|record| record.class == *name);
+        if status.policy_classes.is_empty() {
+            let error = anyhow!("the daemon's interfaces have no class {name:?}");
+            return Err(CommandFailure::new(Exit::Difference, error));
         }
-        false => text(&status),
+    }
+    arguments.sort.apply(&mut status);
+    let held = match &arguments.client {
+        Some(client) => Some(client_holdings(fetch(&mut daemon, arguments.interface.clone())?, client)),
+        None => None,
+    };
+    let document = match arguments.json {
+        true => json(&status, held.as_ref())?,
+        false => text(&status, arguments.client.as_deref().zip(held.as_ref())),
     };
     print(&document)?;
     Ok(ExitCode::SUCCESS)
@@ -78,8 +123,61 @@ fn confined(confinement: Option<&ConfinementRecord>) -> String {
     text
 }
 
-fn text(status: &StatusReply) -> String {
-    let StatusReply { version, pid, policy, draining, connections, flows, confinement, interfaces } = status;
+impl StatusOrder {
+    fn apply(self, status: &mut StatusReply) {
+        let key = |totals: &Both<Totals>, flows: usize| match self {
+            Self::Name => 0,
+            Self::Reserved => totals.sending.reserved.get(),
+            Self::Available => totals.sending.available().get(),
+            Self::Flows => flows as u64,
+        };
+        // Of equals, the names decide.
+        status.interfaces.sort_by(|a, b| a.interface.cmp(&b.interface));
+        status.interfaces.sort_by_key(|record| Reverse(key(&record.totals, record.flows)));
+        status.policy_classes.sort_by(|a, b| (&a.interface, &a.class).cmp(&(&b.interface, &b.class)));
+        status.policy_classes.sort_by_key(|record| Reverse(key(&record.totals, record.flows)));
+    }
+}
+
+/// What a client's flows take, by the interfaces.
+fn client_holdings(flows: Vec<FlowRecord>, client: &str) -> BTreeMap<String, ClientHoldings> {
+    let mut held: BTreeMap<String, ClientHoldings> = BTreeMap::new();
+    for flow in flows.into_iter().filter(|flow| flow.client.as_deref() == Some(client)) {
+        let of_interface = held.entry(flow.interface).or_default();
+        of_interface.flows += 1;
+        for direction in Direction::BOTH {
+            let sum = of_interface.charged.get_mut(direction);
+            *sum = Rate::new(sum.get().saturating_add(flow.charged.get(direction).get()));
+        }
+    }
+    held
+}
+
+fn json(
+    status: &StatusReply,
+    held: Option<&BTreeMap<String, ClientHoldings>>,
+) -> Result<String, CommandFailure> {
+    let failed = |error| CommandFailure::new(Exit::OsError, error);
+    let mut document = serde_json::to_value(status).map_err(failed)?;
+    if let (Some(held), Some(fields)) = (held, document.as_object_mut()) {
+        fields.insert("client".into(), serde_json::to_value(held).map_err(failed)?);
+    }
+    Ok(document.to_string() + "\n")
+}
+
+fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHoldings>)>) -> String {
+    let StatusReply {
+        version,
+        pid,
+        policy,
+        draining,
+        connections,
+        flows,
+        confinement,
+        refused,
+        policy_classes,
+        interfaces,
+    } = status;
     let (clients, flows) = (counted(*connections, "client"), counted(*flows, "reservation"));
     let mut text =
         format!("gqos {version}, process {pid}, policy {}: {clients}, {flows}\n", policy.join(", "));
@@ -87,6 +185,14 @@ fn text(status: &StatusReply) -> String {
         text.push_str("draining: new flows are refused\n");
     }
     text.push_str(&confined(confinement.as_ref()));
+    if !refused.is_empty() {
+        let counts: Vec<_> = refused.iter().map(|(reason, count)| format!("{count} by {reason}")).collect();
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "requests refused: {}", counts.join(", "));
+    }
+    if let Some((client, held)) = client {
+        text.push_str(&client_text(client, held));
+    }
     for interface in interfaces {
         let InterfaceRecord {
             interface,
@@ -97,7 +203,6 @@ fn text(status: &StatusReply) -> String {
             direct_packets,
             classes,
         } = interface;
-        // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "{interface}: {}", counted(*flows, "flow"));
         for direction in Direction::BOTH {
             let totals = totals.get(direction);
@@ -118,6 +223,9 @@ fn text(status: &StatusReply) -> String {
         if *direct_packets > 0 {
             let _ = writeln!(text, "  {direct_packets} packets bypassed every class");
         }
+        for class in policy_classes.iter().filter(|class| class.interface == *interface) {
+            text.push_str(&class_text(class));
+        }
         for class in classes.iter().flatten() {
             let ClassRecord { class, flow, rate, sent_bytes, dropped } = class;
             let _ = writeln!(
@@ -128,4 +236,28 @@ fn text(status: &StatusReply) -> String {
         }
     }
     text
+}
+
+fn class_text(record: &PolicyClassRecord) -> String {
+    let PolicyClassRecord { class, totals, flows, .. } = record;
+    let directions = Direction::BOTH.map(|direction| {
+        let totals = totals.get(direction);
+        format!("{} of {} {direction}", totals.reserved, totals.budget)
+    });
+    format!("  class {}: {}, {}\n", plain(class), counted(*flows, "flow"), directions.join(", "))
+}
+
+fn client_text(client: &str, held: &BTreeMap<String, ClientHoldings>) -> String {
+    let client = plain(client);
+    if held.is_empty() {
+        return format!("client {client}: no flow\n");
+    }
+    let each = held.iter().map(|(interface, ClientHoldings { flows, charged })| {
+        let (flows, interface) = (counted(*flows, "flow"), plain(interface));
+        format!(
+            "client {client}: {flows} on {interface}, {} sending, {} receiving\n",
+            charged.sending, charged.receiving
+        )
+    });
+    each.collect()
 }

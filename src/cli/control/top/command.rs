@@ -11,21 +11,24 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 
 use super::super::client::{ControlClient, SocketArgument};
 use super::super::flows::fetch;
-use super::state::{Reading, TopState};
+use super::state::{Order, Reading, TopState};
 use super::view::view;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::stopwatch::Stopwatch;
 
 /// Watch the daemon's interfaces and flows on a terminal, once a second.
 ///
-/// Keys: q quits, s sorts, / filters, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one.
+/// Keys: q quits, s sorts, / filters, c shows or hides the policy's classes, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one.
 /// Without a terminal, use gqos status and gqos flows.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// The seconds between two readings.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
-    /// Show flows whose id, interface or group contains this text.
+    /// The order of the flows at first: highest rate, most used or oldest first, else by name.
+    #[arg(long, value_enum, default_value_t)]
+    sort: Order,
+    /// Show flows whose id, interface, class, client or group contains this text.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
     #[command(flatten)]
@@ -43,7 +46,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     // A daemon that is not there is said before the terminal changes.
     let client = connect(&arguments.socket)?;
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let state = TopState::new(arguments.filter.clone(), colours);
+    let mut state = TopState::new(arguments.filter.clone(), colours);
+    state.order = arguments.sort;
     let mut top = Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0 };
     let mut terminal =
         ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;
@@ -133,6 +137,7 @@ impl Top<'_> {
             KeyCode::Esc if state.shows_help => state.shows_help = false,
             KeyCode::Char('q') | KeyCode::Esc => return true,
             KeyCode::Char('s') => state.order = state.order.next(),
+            KeyCode::Char('c') => state.hides_classes = !state.hides_classes,
             KeyCode::Char('/') => state.is_typing = true,
             KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
             KeyCode::Char('?' | 'h') => state.shows_help = !state.shows_help,

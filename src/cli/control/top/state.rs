@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use clap::ValueEnum;
 use flowspec::{Both, Rate};
 use gqos::control::{FlowRecord, InterfaceRecord, StatusReply};
 
@@ -16,13 +17,15 @@ pub(super) struct Reading {
 }
 
 /// The order of the flows.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum Order {
     #[default]
     Rate,
     Used,
     Age,
     Id,
+    Class,
+    Client,
     Group,
     User,
 }
@@ -45,12 +48,14 @@ pub(super) struct TopState {
     /// When each flow was seen first.
     seen: HashMap<String, u64>,
     pub(super) order: Order,
-    /// The text that ids, groups and interfaces are to contain.
+    /// The text that ids, interfaces, classes, clients or groups are to contain.
     pub(super) filter: String,
     /// Whether keys are letters of the filter.
     pub(super) is_typing: bool,
     pub(super) is_paused: bool,
     pub(super) shows_help: bool,
+    /// Whether the classes of the policy are left out.
+    pub(super) hides_classes: bool,
     /// The first flow that is shown.
     pub(super) first: usize,
     /// Why nothing new is read.
@@ -59,7 +64,8 @@ pub(super) struct TopState {
 }
 
 impl Order {
-    const ALL: [Self; 6] = [Self::Rate, Self::Used, Self::Age, Self::Id, Self::Group, Self::User];
+    const ALL: [Self; 8] =
+        [Self::Rate, Self::Used, Self::Age, Self::Id, Self::Class, Self::Client, Self::Group, Self::User];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -67,6 +73,8 @@ impl Order {
             Self::Used => "used",
             Self::Age => "age",
             Self::Id => "id",
+            Self::Class => "class",
+            Self::Client => "client",
             Self::Group => "group",
             Self::User => "user",
         }
@@ -118,7 +126,10 @@ impl TopState {
         let filter = self.filter.to_lowercase();
         let contains = |text: &str| text.to_lowercase().contains(&filter);
         let passes = |flow: &&FlowRecord| {
-            contains(&flow.id) || contains(&flow.interface) || flow.group.as_deref().is_some_and(contains)
+            let names = [&flow.policy_class, &flow.client, &flow.group];
+            contains(&flow.id)
+                || contains(&flow.interface)
+                || names.into_iter().flatten().any(|name| contains(name))
         };
         let row = |flow: &FlowRecord| FlowRow {
             used: self.used.get(&flow.id).copied(),
@@ -132,6 +143,8 @@ impl TopState {
             Order::Rate => rows.sort_by_key(|row| Reverse(sum(row.flow.charged))),
             Order::Used => rows.sort_by_key(|row| Reverse(row.used)),
             Order::Age => rows.sort_by_key(|row| Reverse(row.age)),
+            Order::Class => rows.sort_by(|a, b| a.flow.policy_class.cmp(&b.flow.policy_class)),
+            Order::Client => rows.sort_by(|a, b| a.flow.client.cmp(&b.flow.client)),
             Order::Group => rows.sort_by(|a, b| a.flow.group.cmp(&b.flow.group)),
             Order::User => rows.sort_by_key(|row| row.flow.uid),
         }

@@ -1,7 +1,8 @@
 //! The picture of `gqos top`.
 
 use flowspec::{Direction, Rate};
-use gqos::control::InterfaceRecord;
+use gqos::admission::Totals;
+use gqos::control::{InterfaceRecord, PolicyClassRecord};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -69,8 +70,35 @@ fn interface_lines(state: &TopState, width: u16) -> Vec<Line<'static>> {
         for direction in Direction::BOTH {
             lines.push(interface_line(state, interface, direction, width));
         }
+        if state.hides_classes {
+            continue;
+        }
+        let classes = state.status().into_iter().flat_map(|status| &status.policy_classes);
+        for class in classes.filter(|class| class.interface == interface.interface) {
+            lines.extend(class_lines(state, class, width));
+        }
     }
     lines
+}
+
+/// A line for each direction in which the class has reserved something; one at least.
+fn class_lines(state: &TopState, class: &PolicyClassRecord, width: u16) -> Vec<Line<'static>> {
+    let PolicyClassRecord { class: name, totals, flows, .. } = class;
+    let is_shown = |direction: &Direction| {
+        *direction == Direction::Sending || totals.get(*direction).reserved > Rate::ZERO
+    };
+    let line = |direction: Direction| {
+        let totals = totals.get(direction);
+        let text = format!("{}, {}", share(totals), counted(*flows, "flow"));
+        let name = format!("  {}", cut(&plain(name), 8));
+        bar_line(state, (name, direction), totals, (text, width))
+    };
+    Direction::BOTH.into_iter().filter(is_shown).map(line).collect()
+}
+
+/// `252 Mbit/s of 800 Mbit/s, 548 Mbit/s free`.
+fn share(totals: &Totals) -> String {
+    format!("{} of {}, {} free", short(totals.reserved), short(totals.budget), short(totals.available()))
 }
 
 /// `eth0 sending [####....] 252 Mbit/s of 800 Mbit/s, 548 Mbit/s free, 250 Mbit/s used`.
@@ -81,6 +109,25 @@ fn interface_line(
     width: u16,
 ) -> Line<'static> {
     let totals = interface.totals.get(direction);
+    let mut text = share(totals);
+    if direction == Direction::Sending {
+        match (state.used_of(interface), &interface.not_programmed) {
+            (Some(used), _) => text.push_str(&format!(", {} used", short(used))),
+            (None, Some(_)) => text.push_str(", user space"),
+            (None, None) => {}
+        }
+    }
+    let name = cut(&plain(&interface.interface), 10);
+    bar_line(state, (name, direction), totals, (text, width))
+}
+
+/// A name, a bar of what is reserved, and what stands behind it.
+fn bar_line(
+    state: &TopState,
+    (name, direction): (String, Direction),
+    totals: &Totals,
+    (text, width): (String, u16),
+) -> Line<'static> {
     let cells = usize::from(if width >= 100 { 20_u16 } else { 10 });
     let filled = filled(totals.reserved, totals.budget, cells);
     let is_over = totals.reserved > totals.budget;
@@ -92,24 +139,11 @@ fn interface_line(
     // What is over differs in shape as well.
     let mark = if is_over { "!" } else { "#" };
     let bar = format!("[{}{}]", mark.repeat(filled), ".".repeat(cells - filled));
-    let (name, direction_name) = (plain(&interface.interface).into_owned(), direction.to_string());
-    let mut text = format!(
-        " {} of {}, {} free",
-        short(totals.reserved),
-        short(totals.budget),
-        short(totals.available())
-    );
-    if direction == Direction::Sending {
-        match (state.used_of(interface), &interface.not_programmed) {
-            (Some(used), _) => text.push_str(&format!(", {} used", short(used))),
-            (None, Some(_)) => text.push_str(", user space"),
-            (None, None) => {}
-        }
-    }
+    let direction = direction.to_string();
     Line::from(vec![
-        Span::raw(format!("{:<10} {direction_name:<9} ", cut(&name, 10))),
+        Span::raw(format!("{name:<10} {direction:<9} ")),
         Span::styled(bar, style(state, colour)),
-        Span::raw(text),
+        Span::raw(format!(" {text}")),
     ])
 }
 
@@ -120,20 +154,34 @@ fn filled(reserved: Rate, budget: Rate, cells: usize) -> usize {
     usize::try_from(filled).unwrap_or(cells).min(cells)
 }
 
-/// The columns of a flow that fit a width, each with its own: id, interface, sending, used, receiving, age, class, group, user
-/// and process.
+/// The columns of a flow that fit a width, each with its own, in the order of the titles.
 fn columns(width: u16) -> &'static [usize] {
     match width {
         0..80 => &[20, 8, 11, 11],
-        80..120 => &[24, 10, 11, 11, 11, 7],
-        _ => &[30, 12, 11, 11, 11, 7, 10, 14, 7, 7],
+        80..120 => &[20, 8, 11, 11, 12, 11],
+        120..160 => &[30, 12, 11, 11, 12, 11, 7, 12],
+        _ => &[30, 12, 11, 11, 12, 11, 7, 12, 14, 7, 7, 10],
     }
 }
 
+/// The class is that of the policy; TC is the kernel's.
+const TITLES: [&str; 12] = [
+    "ID",
+    "INTERFACE",
+    "SENDING",
+    "USED",
+    "CLASS",
+    "RECEIVING",
+    "SEEN",
+    "CLIENT",
+    "GROUP",
+    "USER",
+    "PROCESS",
+    "TC",
+];
+
 fn title_line(state: &TopState, width: u16) -> Line<'static> {
-    let names =
-        ["ID", "INTERFACE", "SENDING", "USED", "RECEIVING", "SEEN", "CLASS", "GROUP", "USER", "PROCESS"];
-    let text = cells(&names.map(str::to_owned), width);
+    let text = cells(&TITLES.map(str::to_owned), width);
     let modifier = if state.colours { Modifier::REVERSED } else { Modifier::empty() };
     Line::styled(text, Style::new().add_modifier(modifier))
 }
@@ -141,22 +189,25 @@ fn title_line(state: &TopState, width: u16) -> Line<'static> {
 fn flow_line(row: &FlowRow, width: u16) -> Line<'static> {
     let FlowRow { flow, used, age } = row;
     let none = || "-".to_owned();
+    let name = |name: &Option<String>| name.as_ref().map_or_else(none, |name| plain(name).into_owned());
     let values = [
         plain(&flow.id).into_owned(),
         plain(&flow.interface).into_owned(),
         short(flow.charged.sending),
         used.map_or_else(none, short),
+        name(&flow.policy_class),
         short(flow.charged.receiving),
         lasted(*age),
-        flow.class.map_or_else(none, |class| class.to_string()),
-        flow.group.as_ref().map_or_else(none, |group| plain(group).into_owned()),
+        name(&flow.client),
+        name(&flow.group),
         flow.uid.to_string(),
         flow.pid.map_or_else(none, |pid| pid.to_string()),
+        flow.class.map_or_else(none, |class| class.to_string()),
     ];
     Line::raw(cells(&values, width))
 }
 
-fn cells(values: &[String; 10], width: u16) -> String {
+fn cells(values: &[String; 12], width: u16) -> String {
     let mut text = String::new();
     for (value, width) in values.iter().zip(columns(width)) {
         text.push_str(&format!("{:<width$} ", cut(value, *width)));
@@ -209,8 +260,9 @@ fn foot_line(state: &TopState, rows: usize) -> Line<'static> {
 fn help(frame: &mut Frame<'_>) {
     let text = [
         "q, Esc   quit",
-        "s        sort by rate, used, age, id, group, user",
-        "/        show flows whose id, interface or group contains a text",
+        "s        sort by rate, used, age, id, class, client, group, user",
+        "/        show flows whose id, interface, class, client or group contains a text",
+        "c        show the policy's classes, or not",
         "p, Space pause",
         "j k, arrows, Page Up, Page Down: scroll",
         "?        this help",
@@ -218,7 +270,7 @@ fn help(frame: &mut Frame<'_>) {
         "used: what the kernel's classes have sent in the last second",
     ];
     let area = frame.area();
-    let (width, height) = (area.width.min(66), area.height.min(8));
+    let (width, height) = (area.width.min(82), area.height.min(9));
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
@@ -322,6 +374,29 @@ mod tests {
             terminal.draw(|frame| view(&state, frame)).unwrap();
         }
         assert!(lines(&state, 80).iter().any(|line| line.contains("more than may be reserved")));
+    }
+
+    #[test]
+    fn classes_of_the_policy_are_below_their_interfaces() {
+        let mut state = state();
+        let mut status = status(0);
+        let class = json!({ "interface": "eth0", "class": "vi\u{1b}ewer", "flows": 3, "totals": {
+            "sending": { "budget": 50_000_000, "reserved": 25_000_000 }, "receiving": { "budget": 1, "reserved": 0 } } });
+        status.policy_classes = vec![serde_json::from_value(class).unwrap()];
+        let mut of_client = flow("v3", 1);
+        (of_client.policy_class, of_client.client) = (Some("viewer".into()), Some("origin-1".into()));
+        state.read(Reading { at: 4000, status, flows: vec![flow("v1", 2), of_client] });
+        let shown = lines(&state, 120);
+        assert_eq!(
+            shown[3],
+            "  vi\\u{1b… sending   [##########..........] 200 Mbit/s of 400 Mbit/s, 200 Mbit/s free, 3 flows"
+        );
+        (state.order, state.hides_classes) = (Order::Client, true);
+        let shown = lines(&state, 120);
+        assert!(shown[5].starts_with("v3 ") && shown[5].contains("viewer"), "{shown:?}");
+        assert!(shown[5].ends_with("origin-1"), "{shown:?}");
+        state.filter = "ORIGIN".into();
+        assert!(lines(&state, 120)[4].starts_with("v3 "));
     }
 
     #[test]
