@@ -23,6 +23,7 @@ pub mod media;
 mod network;
 mod packet;
 pub mod player;
+mod reorder;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod service;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::media::PACKET;
 use super::player::{Player, Stalls};
+use super::reorder::{Arrived, Reorder};
 use super::service::{PACKETS_PER_DATAGRAM, RTP_HEADER, unspecified};
 use crate::linux::capture::Transport;
 
@@ -128,7 +129,7 @@ impl Viewer {
         let socket = UdpSocket::bind(unspecified(server)).await?;
         socket.send_to(self.request().as_bytes(), server).await?;
         let mut buf = [0; 4096];
-        let mut expected: Option<u16> = None;
+        let mut reorder = Reorder::default();
         loop {
             let (received, _) = socket.recv_from(&mut buf).await?;
             if buf.starts_with(b"NO ") {
@@ -144,14 +145,16 @@ impl Viewer {
             record.admitted = Some(true);
             record.add(received, now);
             let at = record.elapsed(now);
-            let gap = expected.map_or(0, |expected| sequence.wrapping_sub(expected));
-            if gap > 0 && gap < 1 << 15 {
-                record.lost += u64::from(gap);
-                let bytes = u64::from(gap) * (PACKETS_PER_DATAGRAM * PACKET) as u64;
-                record.player.lose(bytes, self.media_rate, at);
+            for arrived in reorder.arrive(sequence, &buf[RTP_HEADER..received]) {
+                match arrived {
+                    Arrived::Payload(payload) => record.player.feed(&payload, at),
+                    Arrived::Lost(count) => {
+                        record.lost += u64::from(count);
+                        let bytes = u64::from(count) * (PACKETS_PER_DATAGRAM * PACKET) as u64;
+                        record.player.lose(bytes, self.media_rate, at);
+                    }
+                }
             }
-            expected = Some(sequence.wrapping_add(1));
-            record.player.feed(&buf[RTP_HEADER..received], at);
         }
     }
 }
