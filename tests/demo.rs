@@ -3,7 +3,11 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "waits for another process")]
 
+#[path = "demo/agreement.rs"]
+mod agreement;
 mod common;
+#[path = "demo/daemon.rs"]
+mod daemon;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +36,9 @@ fn run(arguments: &[&str]) -> Option<Value> {
     // Where standard error is no terminal, a line for each phase.
     let lines: Vec<_> = stderr.lines().collect();
     assert!(lines[0].starts_with("Without gqos: ") && lines[1].starts_with("With gqos: "), "{stderr}");
-    assert!(lines[2..].iter().all(|line| line.starts_with("The report is in ")), "{stderr}");
+    let is_known =
+        |line: &&str| line.starts_with("The report is in ") || line.starts_with("daemon: process ");
+    assert!(lines[2..].iter().all(is_known), "{stderr}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 

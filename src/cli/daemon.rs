@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
 
+use super::demo_directory::DemoFiles;
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::kernel::refused;
@@ -59,6 +60,18 @@ enum LogFormat {
     Json,
     /// No events.
     None,
+}
+
+impl Arguments {
+    /// Those of the daemon of a demo.
+    pub(super) fn of_demo(files: &DemoFiles) -> Self {
+        Self {
+            policy: vec![files.policy()],
+            socket: Some(files.socket()),
+            http: Some(HttpAddress::Socket(files.http().display().to_string())),
+            log_format: LogFormat::None,
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {

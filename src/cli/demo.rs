@@ -8,13 +8,15 @@ use anyhow::{Context, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use flowspec::{Rate, UnitError};
 use gqos::failure::KernelFailure;
-use gqos::lab::demo::{self, DemoError, DemoResult, Options, Rung};
-use gqos::lab::media::Media;
+use gqos::lab::demo::{self, DemoError, DemoResult, Options};
 use gqos::lab::report::Provenance;
 use gqos::linux::namespace;
-use gqos::policy::{Policy, Source};
+use gqos::policy::Source;
 
+use super::demo_directory::DemoDirectory;
+use super::demo_ladder::ladder;
 use super::demo_live::Live;
+use super::demo_process;
 use super::demo_report::ReportPath;
 use super::demo_summary::{Detail, summary};
 use super::demo_table::Screen;
@@ -48,6 +50,18 @@ pub(super) struct Arguments {
     /// Write the result to FILE: a page if it ends in .html, the picture alone if it ends in .svg.
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(ReportPath::new))]
     report: Option<ReportPath>,
+    /// Serve the viewers of the second phase by two processes under one gqos daemon, which is killed in the middle by SIGKILL
+    /// and started again a second later.
+    #[arg(long)]
+    daemon: bool,
+    /// Make the daemon's control socket, gqos.sock, and its HTTP socket, http.sock, in this directory, which is made or has to
+    /// be empty. It is emptied at the end.
+    ///
+    /// Meanwhile `gqos status --socket DIRECTORY/gqos.sock` and
+    /// `curl --unix-socket DIRECTORY/http.sock http://localhost/metrics` show the daemon of the demo. Without it they are in a
+    /// directory of their own.
+    #[arg(long, value_name = "DIRECTORY", requires = "daemon")]
+    sockets: Option<PathBuf>,
     /// List every refusal and the kernel's classes.
     #[arg(short, long)]
     verbose: bool,
@@ -57,13 +71,6 @@ pub(super) struct Arguments {
 }
 
 const STREAMING: &str = include_str!("../../examples/policies/streaming.toml");
-
-/// The sample ladder, best first; each rendition is named after its template.
-const LADDER: [(&str, &[u8]); 3] = [
-    ("1080p", include_bytes!("../../examples/media/1080p.ts")),
-    ("720p", include_bytes!("../../examples/media/720p.ts")),
-    ("480p", include_bytes!("../../examples/media/480p.ts")),
-];
 
 /// The lowest rate of the wire: below it a single packet takes longer to send than the wire's queue holds.
 const SLOWEST_LINK: Rate = Rate::from_mbit(1);
@@ -84,10 +91,16 @@ fn link(text: &str) -> Result<Rate, LinkError> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = policy_text(arguments)?;
-    let options = options(arguments, &policy)?;
+    let mut options = options(arguments, &policy)?;
+    let directory =
+        if arguments.daemon { Some(DemoDirectory::make(arguments.sockets.as_deref())?) } else { None };
+    if let Some(directory) = &directory {
+        directory.write_policy(&options.policy)?;
+        options.programs = Some(demo_process::programs(directory, arguments.media.as_deref())?);
+    }
     // A report that cannot be written is refused before the run.
     let report = arguments.report.as_ref().map(ReportPath::open).transpose()?;
-    let outcome = match measure(options)? {
+    let outcome = match measure(options, directory.as_ref().map(DemoDirectory::socket))? {
         MeasurementEnd::Complete(outcome) => outcome,
         MeasurementEnd::BySignal(exit) => {
             eprintln!("gqos: ended by a signal; nothing is left behind");
@@ -109,8 +122,8 @@ enum MeasurementEnd {
     BySignal(Exit),
 }
 
-/// Runs both phases.
-fn measure(options: Options) -> Result<MeasurementEnd, CommandFailure> {
+/// Runs both phases. `socket` is the daemon's, where there is one.
+fn measure(options: Options, socket: Option<PathBuf>) -> Result<MeasurementEnd, CommandFailure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
         namespace::become_root()
@@ -119,7 +132,7 @@ fn measure(options: Options) -> Result<MeasurementEnd, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
-    let live = RefCell::new(Live::new(options.viewers));
+    let live = RefCell::new(Live::new(options.viewers, socket));
     let ended = runtime.block_on(async {
         let namespace = |path: &str| live.borrow_mut().set_namespace(path);
         tokio::select! {
@@ -177,30 +190,10 @@ fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Res
         return Err(CommandFailure::new(Exit::InvalidFile, error));
     }
     demo::fit_policy(&mut policy, arguments.link);
-    let ladder = match &arguments.media {
-        None => LADDER.iter().map(|(name, bytes)| sample(name, bytes, &policy)).collect::<Result<_, _>>()?,
-        Some(path) => {
-            let shown = path.display();
-            let bytes = std::fs::read(path).map_err(|error| CommandFailure::os("open", &shown, error))?;
-            let media = Media::new(bytes)
-                .map_err(|error| CommandFailure::new(Exit::Usage, anyhow!("{shown}: {error}")))?;
-            let name = path.file_stem().map_or_else(|| "media".into(), |stem| stem.to_string_lossy());
-            // The name is a word of the service's request line.
-            let name: String = name.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
-            vec![Rung::for_file(&name, media).map_err(failure)?]
-        }
-    };
+    let ladder = ladder(arguments.media.as_deref(), &policy)?;
     let viewers = usize::from(arguments.viewers);
-    Ok(Options { viewers, link: arguments.link, seconds: arguments.seconds, policy, ladder })
-}
-
-fn sample(name: &str, bytes: &[u8], policy: &Policy) -> Result<Rung, CommandFailure> {
-    let media = Media::new(bytes.to_vec()).map_err(|error| CommandFailure::new(Exit::OsError, error))?;
-    if !policy.templates.contains_key(name) {
-        let error = anyhow!("the policy has no template {name:?}, which the sample ladder needs");
-        return Err(CommandFailure::new(Exit::InvalidFile, error));
-    }
-    Ok(Rung { name: name.to_owned(), media, qos: None })
+    let (link, seconds) = (arguments.link, arguments.seconds);
+    Ok(Options { viewers, link, seconds, policy, ladder, programs: None })
 }
 
 fn failure(error: DemoError) -> CommandFailure {

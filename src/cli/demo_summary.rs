@@ -40,6 +40,9 @@ pub(super) fn summary(outcome: &DemoResult, screen: Screen, detail: Detail) -> S
         text += &refusal_kind(&kind, screen);
     }
     text += &screen.wrapped(&kernel(with), "  ");
+    if let Some(daemon) = &with.daemon {
+        text += &screen.wrapped(&daemon.sentence(with.totals().stalled), "  ");
+    }
     text += &conclusion(with.totals(), screen);
     text
 }
@@ -73,7 +76,7 @@ fn viewers(without: &PhaseResult, with: &PhaseResult) -> Vec<Column> {
         alignment: Alignment::Left,
         ..column(title, rank, with.viewers.iter().map(cell).collect())
     };
-    vec![
+    let mut columns = vec![
         left("viewer", 0, |viewer| Cell::from(viewer.id.as_str())),
         left("rendition", 4, |viewer| rendition(viewer).into()),
         before("needs", 3, |viewer| megabits(viewer.media_rate).into()),
@@ -99,7 +102,15 @@ fn viewers(without: &PhaseResult, with: &PhaseResult) -> Vec<Column> {
                 with.viewers.iter().map(|viewer| result(with.verdict(viewer), viewer)).collect(),
             )
         },
-    ]
+    ];
+    if with.daemon.is_some() {
+        let server =
+            |viewer: &ViewerResult| viewer.server.map_or_else(String::new, |number| number.to_string());
+        let cells = with.viewers.iter().map(|viewer| server(viewer).into()).collect();
+        let last = columns.len() - 1;
+        columns.insert(last, Column { group: "with gqos", ..column("server", 1, cells) });
+    }
+    columns
 }
 
 fn rendition(viewer: &ViewerResult) -> String {
@@ -241,6 +252,8 @@ mod outcome;
 
 #[cfg(test)]
 mod tests {
+    use gqos::lab::demo::{DaemonResult, ServerProcess};
+
     use super::outcome::outcome;
     use super::*;
 
@@ -282,6 +295,37 @@ mod tests {
         let last_viewer = lines.iter().rposition(|line| line.starts_with("v40 ")).expect("40 viewers");
         assert!(lines.len() - last_viewer < 16, "{text}");
         assert_eq!(lines.last(), Some(&"27 of 27 promises kept with 113.454 Mbit/s reserved, 13 refused."));
+    }
+
+    #[test]
+    fn a_daemon_that_was_killed_is_in_the_table_and_above_the_conclusion() {
+        let mut outcome = outcome(6);
+        let server = |number: usize| ServerProcess { number, pid: 100 + number as u32, port: 8080 };
+        outcome.phases[1].daemon = Some(DaemonResult {
+            servers: vec![server(1), server(2)],
+            killed_pid: 42,
+            killed_at_ms: 7_512,
+            next_pid: 43,
+            served_after_ms: 1_140,
+            reservations_before: 4,
+            reservations_after: 4,
+        });
+        for (index, viewer) in outcome.phases[1].viewers.iter_mut().enumerate() {
+            viewer.server = Some(index % 2 + 1);
+        }
+        let text = summary(&outcome, Screen { columns: 200, colour: false }, Detail::Kinds);
+        let expected = "2 servers (processes 101, 102) reserved by one daemon (process 42), which was killed by SIGKILL after 7.5 s; the next (process 43) served 1.1 s later with 4 of 4 reservations. No promised viewer stalled.";
+        assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(expected), "{text}");
+        let row = text.lines().find(|line| line.starts_with("v2 ")).expect("a row");
+        assert!(row.trim_end().ends_with("2     kept"), "{text}");
+        assert!(text.lines().any(|line| line.ends_with("server   result")), "{text}");
+        assert_eq!(
+            outcome.phases[1]
+                .daemon
+                .as_ref()
+                .map(|daemon| daemon.sentence(1).contains("1 promised viewer stalled.")),
+            Some(true)
+        );
     }
 
     #[test]

@@ -22,7 +22,10 @@ mod connect;
 mod control;
 mod daemon;
 mod demo;
+mod demo_directory;
+mod demo_ladder;
 mod demo_live;
+mod demo_process;
 mod demo_report;
 mod demo_summary;
 mod demo_table;
@@ -89,8 +92,15 @@ enum Command {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let result = match command {
+    let result = demo_process::run_if_asked().unwrap_or_else(|| run_command(Arguments::parse().command));
+    result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
+        eprintln!("gqos: {error:#}");
+        exit.into()
+    })
+}
+
+fn run_command(command: Command) -> Result<ExitCode, failure::CommandFailure> {
+    match command {
         Command::Daemon(arguments) => daemon::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -114,9 +124,5 @@ pub(crate) fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
-    };
-    result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
-        eprintln!("gqos: {error:#}");
-        exit.into()
-    })
+    }
 }

@@ -17,7 +17,8 @@
 //!   [`SocketEnds`] reports its end;
 //! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] takes descriptors with the bytes;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces, [`system_id`]
-//!   the run of the machine; [`confine`] gives up what it does not need;
+//!   the run of the machine; [`confine`] gives up what it does not need; [`end_with_parent`] ends it with the process that
+//!   has started it;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
 //! - **faults**: [`Faults`] lets system calls of a connection fail, for tests;
@@ -48,6 +49,7 @@ mod monitor;
 pub mod namespace;
 mod netlink;
 mod owner;
+mod parent;
 pub mod peer;
 mod process_option;
 mod receiving;
@@ -79,6 +81,7 @@ pub use local_socket::{LocalPeer, Received, receive};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, group_id, owner};
+pub use parent::{ParentEnd, end_with_parent};
 pub use receiving::{Ingress, ReceivingLinks};
 pub use route_events::RouteEvents;
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};

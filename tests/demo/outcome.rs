@@ -37,6 +37,7 @@ fn phase(name: PhaseName, count: usize) -> PhaseResult {
         refused,
         bulk,
         kernel: KernelCounts { classes, ..KernelCounts::default() },
+        daemon: None,
     }
 }
 
@@ -50,6 +51,7 @@ fn viewer(name: PhaseName, index: usize) -> ViewerResult {
         id: format!("v{}", index + 1),
         transport: if index % 4 == 3 { Transport::Udp } else { Transport::Tcp },
         template: "1080p".into(),
+        server: None,
         admitted,
         token_rate: Rate::new(480_000),
         charged: Rate::new(525_250),

@@ -1,12 +1,16 @@
 //! The input of the demo.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use flowspec::{Bytes, Flowspec, Micros, Qos, Rate, Ratio, ServiceType};
 use shaper::headers::token_rate_for_goodput;
 
-use crate::connect::{Ask, ConnectError, What};
-use crate::failure::KernelFailure;
+use super::error::DemoError;
+use crate::connect::{Ask, What};
 use crate::lab::media::Media;
 use crate::lab::player::START;
+use crate::lab::service::MediaRendition;
 use crate::policy::{Budget, Capacity, Policy};
 
 /// The input of the demo.
@@ -22,6 +26,28 @@ pub struct Options {
     pub policy: Policy,
     /// The renditions, best first.
     pub ladder: Vec<Rung>,
+    /// What serves the viewers of the managed phase; this process where it is `None`.
+    pub programs: Option<Programs>,
+}
+
+/// What serves the viewers of the managed phase in place of this process: two servers that reserve by one daemon.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// Starts the daemon, which writes a line on standard output once it serves.
+    pub daemon: ProgramCommand,
+    /// Starts a media server, which does the same; its port is added as the last argument.
+    pub server: ProgramCommand,
+    /// The daemon's control socket.
+    pub socket: PathBuf,
+}
+
+/// How a program is started.
+#[derive(Clone, Debug)]
+pub struct ProgramCommand {
+    /// The path of the program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
 }
 
 /// A rendition of the ladder.
@@ -33,27 +59,6 @@ pub struct Rung {
     pub media: Media,
     /// What is requested for it; `None` requests the policy's template of that name.
     pub qos: Option<Qos>,
-}
-
-/// Why the demo could not run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DemoError {
-    /// A call to the kernel failed.
-    #[error(transparent)]
-    Kernel(#[from] KernelFailure),
-    /// The service could not be started.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The policy has no template for a rendition.
-    #[error("the policy has no template {0:?}")]
-    Template(String),
-    /// The rate of a stream cannot be requested.
-    #[error(transparent)]
-    NoPayload(#[from] shaper::NoPayload),
-    /// A task of the demo panicked or was cancelled.
-    #[error("a task of the demo ended early: {0}")]
-    Task(#[from] tokio::task::JoinError),
 }
 
 /// The bucket of a rendition without a template, as a time at its rate: longer than a timer is late, and short enough
@@ -88,7 +93,12 @@ impl Rung {
         }
     }
 
-    pub(super) fn ask(&self) -> Ask {
+    /// What a service sends to its viewers, and asks for them.
+    pub fn rendition(&self) -> MediaRendition {
+        MediaRendition { media: self.media.clone(), ask: self.ask() }
+    }
+
+    fn ask(&self) -> Ask {
         let what = match self.qos {
             Some(qos) => What::Qos(Box::new(qos)),
             None => What::Template(self.name.clone()),

@@ -13,14 +13,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::options::{DemoError, Options, Rung};
+use super::error::DemoError;
+use super::options::{Options, Rung};
+use super::programs::RunningPrograms;
 use super::result::{
     Achieved, Bulk, KernelCounts, PhaseName, PhaseProgress, PhaseResult, RungProgress, ViewerResult,
 };
 use crate::connect::{ConnectError, Host};
 use crate::lab::network::{LabNetwork, SERVER_V4, WIRE_HEADER};
 use crate::lab::player::Stalls;
-use crate::lab::service::{DATAGRAM, MediaRendition, MediaService, send_bulk};
+use crate::lab::service::{DATAGRAM, MediaService, send_bulk};
 use crate::lab::viewer::{SharedRecord, Viewer, ViewerRecord, lock};
 use crate::linux::capture::Transport;
 
@@ -50,6 +52,7 @@ const TCP_ON_WIRE: u64 = 1500 + WIRE_HEADER;
 pub(super) struct RunningPhase {
     name: PhaseName,
     host: Option<Host>,
+    programs: Option<RunningPrograms>,
     server: JoinSet<()>,
     clients: JoinSet<()>,
     viewers: Vec<Watching>,
@@ -63,6 +66,8 @@ pub(super) struct RunningPhase {
 /// A viewer that has arrived.
 struct Watching {
     viewer: Viewer,
+    /// The number of its server, where programs serve.
+    server: Option<usize>,
     record: SharedRecord,
     joined: Instant,
 }
@@ -85,30 +90,39 @@ impl RunningPhase {
     ) -> Result<Self, DemoError> {
         let policy = Arc::new(options.policy.clone());
         let server = network.server.runtime();
-        let host = match name {
-            PhaseName::Managed => Some(server.spawn(Host::start(policy)).await??),
-            PhaseName::Unmanaged => None,
+        let programs = match (name, &options.programs) {
+            (PhaseName::Managed, Some(programs)) => {
+                Some(RunningPrograms::start(programs, server, MEDIA_PORT).await?)
+            }
+            _ => None,
         };
-        let mut renditions = BTreeMap::new();
+        let host = match (name, &programs) {
+            (PhaseName::Managed, Some(programs)) => Some(programs.host()),
+            (PhaseName::Managed, None) => Some(server.spawn(Host::start(policy)).await??),
+            (PhaseName::Unmanaged, _) => None,
+        };
         let mut charged = BTreeMap::new();
         for rung in &options.ladder {
             let qos = rung.qos(&options.policy)?;
             charged.insert(rung.name.clone(), qos.sending.token_rate.unwrap_or_default());
-            renditions
-                .insert(rung.name.clone(), MediaRendition { media: rung.media.clone(), ask: rung.ask() });
         }
-        let service = MediaService { renditions, host: host.clone() };
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let service = server.spawn(service.listen(any(MEDIA_PORT))).await??;
+        let mut tasks = JoinSet::new();
+        if programs.is_none() {
+            let renditions =
+                options.ladder.iter().map(|rung| (rung.name.clone(), rung.rendition())).collect();
+            let service = MediaService { renditions, host: host.clone() };
+            let service = server.spawn(service.listen(any(MEDIA_PORT))).await??;
+            tasks.spawn_on(service.serve(), server);
+        }
         let bulk = server.spawn(TcpListener::bind(any(BULK_PORT))).await?;
         let failed = |cause: std::io::Error| ConnectError::socket("bind", any(BULK_PORT), cause);
         let bulk = bulk.map_err(failed)?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(service.serve(), server);
         tasks.spawn_on(send_bulk(bulk), server);
         Ok(Self {
             name,
             host,
+            programs,
             server: tasks,
             clients: JoinSet::new(),
             viewers: Vec::new(),
@@ -134,6 +148,10 @@ impl RunningPhase {
         let bulk_start = self.watch(options, network, progress).await;
         let now = Instant::now();
         let bulk = bulk_start.map_or_else(Bulk::default, |start| self.bulk(start, now, options.link));
+        let finished = match self.programs.take() {
+            Some(programs) => Some(programs.finish(self.started).await?),
+            None => None,
+        };
         let kernel = self.kernel().await?;
         let viewers = self.results(now);
         let refused = self.viewers.iter().filter_map(|watching| lock(&watching.record).refusal.clone());
@@ -143,7 +161,9 @@ impl RunningPhase {
         if let Some(host) = self.host.take() {
             host.stop().await;
         }
-        Ok(PhaseResult { name: self.name, seconds: options.seconds, viewers, refused, bulk, kernel })
+        let daemon = finished.map(|finished| finished.result);
+        let (name, seconds) = (self.name, options.seconds);
+        Ok(PhaseResult { name, seconds, viewers, refused, bulk, kernel, daemon })
     }
 
     /// Lets viewers arrive and reports progress until the end of the phase. `None` if it ended before the measurement of
@@ -157,7 +177,11 @@ impl RunningPhase {
         let end = self.started + Duration::from_secs(options.seconds);
         let mut bulk_start = None;
         let mut shown = (self.started, 0);
+        let middle = self.started + Duration::from_secs(options.seconds) / 2;
         while Instant::now() < end {
+            if let Some(programs) = self.programs.as_mut().filter(|_| Instant::now() >= middle) {
+                programs.kill_daemon();
+            }
             let arrived = self.viewers.len();
             let arrival = self.started + ARRIVAL * u32::try_from(arrived).unwrap_or(u32::MAX);
             let next = if arrived < options.viewers {
@@ -193,11 +217,13 @@ impl RunningPhase {
             media_rate: rung.media.mean_rate(),
         };
         let record = SharedRecord::default();
-        let server = SocketAddr::from((SERVER_V4, MEDIA_PORT));
-        let task = viewer.clone().watch(server, Arc::clone(&record));
+        let server = self.programs.as_ref().and_then(|programs| programs.server_of(number));
+        let (port, server) = server.map_or((MEDIA_PORT, None), |server| (server.port, Some(server.number)));
+        let address = SocketAddr::from((SERVER_V4, port));
+        let task = viewer.clone().watch(address, Arc::clone(&record));
         // The result is in the record.
         self.clients.spawn_on(async move { drop(task.await) }, network.client.runtime());
-        self.viewers.push(Watching { viewer, record, joined: Instant::now() });
+        self.viewers.push(Watching { viewer, server, record, joined: Instant::now() });
     }
 
     fn bulk_bytes(&self) -> u64 {
@@ -240,7 +266,7 @@ impl RunningPhase {
     }
 
     fn results(&self, now: Instant) -> Vec<ViewerResult> {
-        let each = self.viewers.iter().map(|Watching { viewer, record, joined }| {
+        let each = self.viewers.iter().map(|Watching { viewer, server, record, joined }| {
             let mut record = lock(record);
             let charged = self.charged.get(&viewer.rendition).copied().unwrap_or_default();
             let stalls = match record.admitted {
@@ -251,6 +277,7 @@ impl RunningPhase {
                 id: viewer.id.clone(),
                 transport: viewer.transport,
                 template: viewer.rendition.clone(),
+                server: *server,
                 admitted: record.admitted == Some(true),
                 token_rate: payload_rate(charged),
                 charged,
@@ -272,6 +299,7 @@ impl RunningPhase {
             seconds: options.seconds,
             rungs: options.ladder.iter().map(|rung| self.rung_progress(rung, now)).collect(),
             bulk,
+            daemon: self.programs.as_ref().map(RunningPrograms::state),
         }
     }
 

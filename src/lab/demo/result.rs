@@ -1,6 +1,8 @@
 //! What the demo measures. Rates are payload rates unless stated otherwise; the JSON of a [`DemoResult`] is an output
 //! contract.
 
+use std::time::Duration;
+
 use flowspec::Rate;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -45,6 +47,61 @@ pub struct PhaseResult {
     pub bulk: Bulk,
     /// Read at the end of the phase, on the server's interface.
     pub kernel: KernelCounts,
+    /// The daemon and the servers under it, where programs of their own have served the viewers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<DaemonResult>,
+}
+
+/// The daemon of a phase, which was killed in the middle and started again.
+#[derive(Clone, Debug, Serialize)]
+pub struct DaemonResult {
+    /// The servers that reserved by it.
+    pub servers: Vec<ServerProcess>,
+    /// The process that was killed by SIGKILL.
+    pub killed_pid: u32,
+    /// When that was, in milliseconds since the start of the phase.
+    pub killed_at_ms: u64,
+    /// The process that was started in its place.
+    pub next_pid: u32,
+    /// How long after the kill the next one served, in milliseconds.
+    pub served_after_ms: u64,
+    /// Reservations just before the kill.
+    pub reservations_before: usize,
+    /// Reservations of the next daemon when it began to serve.
+    pub reservations_after: usize,
+}
+
+/// A server that is a process of its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerProcess {
+    /// By this number its viewers name it; the first is 1.
+    pub number: usize,
+    /// The number of the process.
+    pub pid: u32,
+    /// The port at which it listens.
+    pub port: u16,
+}
+
+/// The daemon while a phase runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DaemonState {
+    /// It serves.
+    Serving {
+        /// Its process.
+        pid: u32,
+    },
+    /// It was killed, and none is there.
+    Killed {
+        /// Its process.
+        pid: u32,
+    },
+    /// The next one serves.
+    ServingAgain {
+        /// Its process.
+        pid: u32,
+        /// How long none was there.
+        after: Duration,
+    },
 }
 
 /// What one viewer requested, received and played.
@@ -56,6 +113,9 @@ pub struct ViewerResult {
     pub transport: Transport,
     /// The policy's template, by which it asks for a rendition.
     pub template: String,
+    /// The number of the server that served it, where programs of their own have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<usize>,
     /// Whether its request was admitted.
     pub admitted: bool,
     /// The payload rate that its token rate carries on any transport.
@@ -153,6 +213,8 @@ pub struct PhaseProgress {
     pub rungs: Vec<RungProgress>,
     /// The bulk transfer's rate since the last progress.
     pub bulk: Rate,
+    /// The daemon, of a phase that has one.
+    pub daemon: Option<DaemonState>,
 }
 
 /// The state of one rendition while a phase runs.
@@ -178,6 +240,27 @@ impl ViewerVerdict {
     /// A second with this part of a rate, in per cent, has carried it: a packet more or less falls on either side of a
     /// second's end.
     pub const KEPT_PERCENT: u64 = 98;
+}
+
+impl DaemonResult {
+    /// What happened, in two sentences. So many viewers have stalled.
+    pub fn sentence(&self, stalled: usize) -> String {
+        let Self { servers, killed_pid, next_pid, reservations_before, reservations_after, .. } = self;
+        let numbers: Vec<_> = servers.iter().map(|server| server.pid.to_string()).collect();
+        let tenths = |millis: u64| format!("{}.{} s", millis / 1000, millis % 1000 / 100);
+        let stalls = match stalled {
+            0 => "No promised viewer stalled.".to_owned(),
+            1 => "1 promised viewer stalled.".to_owned(),
+            stalled => format!("{stalled} promised viewers stalled."),
+        };
+        format!(
+            "{} servers (processes {}) reserved by one daemon (process {killed_pid}), which was killed by SIGKILL after {}; the next (process {next_pid}) served {} later with {reservations_after} of {reservations_before} reservations. {stalls}",
+            servers.len(),
+            numbers.join(", "),
+            tenths(self.killed_at_ms),
+            tenths(self.served_after_ms),
+        )
+    }
 }
 
 impl PhaseResult {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::options::{DemoError, Options};
+use super::error::DemoError;
+use super::options::Options;
 use super::phase::RunningPhase;
 use super::result::{DemoResult, PhaseName, PhaseProgress};
 use crate::lab::network::LabNetwork;

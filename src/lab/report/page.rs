@@ -76,9 +76,13 @@ fn conclusion(outcome: &DemoResult) -> String {
         return String::new();
     };
     let totals = managed.totals();
+    let daemon = managed.daemon.as_ref().map(|daemon| format!(" {}", daemon.sentence(totals.stalled)));
     format!(
-        "With gqos {} of {} promises are kept, and {} requests are refused.",
-        totals.kept, totals.admitted, totals.refused
+        "With gqos {} of {} promises are kept, and {} requests are refused.{}",
+        totals.kept,
+        totals.admitted,
+        totals.refused,
+        daemon.unwrap_or_default()
     )
 }
 
@@ -182,7 +186,8 @@ impl Page {
             PhaseName::Managed => viewer.token_rate,
         };
         self.raw("<tr>");
-        self.cell("", format!("{} {} {}", viewer.id, viewer.template, viewer.transport));
+        let server = viewer.server.map_or_else(String::new, |number| format!(", server {number}"));
+        self.cell("", format!("{} {} {}{server}", viewer.id, viewer.template, viewer.transport));
         for rate in [expected, viewer.achieved.worst_second, viewer.achieved.median_second] {
             let text = if verdict == ViewerVerdict::Refused { String::new() } else { megabits(rate) };
             self.cell("", text);
