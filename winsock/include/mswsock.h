@@ -182,6 +182,8 @@ GQOS_POINTER(LPFN_DISCONNECTEX, gqos_DisconnectEx);
 GQOS_POINTER(LPFN_TRANSMITPACKETS, gqos_TransmitPackets);
 GQOS_POINTER(LPFN_WSARECVMSG, gqos_WSARecvMsg);
 
+#include "gqos/registered_io.h"
+
 #ifdef __cplusplus
 }
 #endif

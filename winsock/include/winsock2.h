@@ -141,7 +141,7 @@ typedef struct gqos_fd_set {
 typedef struct timeval TIMEVAL, *PTIMEVAL, *LPTIMEVAL;
 
 extern int gqos_WSAFDIsSet(SOCKET s, void *set);
-#define __WSAFDIsSet(s, set) gqos_WSAFDIsSet((SOCKET)(s), (set))
+extern int WSAAPI __WSAFDIsSet(SOCKET s, fd_set *set) __asm__("gqos_WSAFDIsSet");
 
 #define FD_ZERO(set) (((struct gqos_fd_set *)(set))->fd_count = 0)
 #define FD_ISSET(s, set) gqos_WSAFDIsSet((SOCKET)(s), (struct gqos_fd_set *)(set))
@@ -225,16 +225,19 @@ typedef struct sockaddr_storage SOCKADDR_STORAGE, *PSOCKADDR_STORAGE, *LPSOCKADD
 #define INADDR_NONE ((ULONG)0xffffffff)
 #define ADDR_ANY INADDR_ANY
 
-static __inline USHORT gqos_swap16(USHORT value) { return (USHORT)(value << 8 | value >> 8); }
-static __inline ULONG gqos_swap32(ULONG value) { return __builtin_bswap32(value); }
+/* Functions by macros without parameters, so that a program may take their addresses: the C library's have other types. */
+static __inline USHORT WSAAPI gqos_htons(USHORT value) { return (USHORT)(value << 8 | value >> 8); }
+static __inline USHORT WSAAPI gqos_ntohs(USHORT value) { return gqos_htons(value); }
+static __inline ULONG WSAAPI gqos_htonl(ULONG value) { return __builtin_bswap32(value); }
+static __inline ULONG WSAAPI gqos_ntohl(ULONG value) { return gqos_htonl(value); }
 #undef htons
 #undef ntohs
 #undef htonl
 #undef ntohl
-#define htons(value) gqos_swap16((USHORT)(value))
-#define ntohs(value) gqos_swap16((USHORT)(value))
-#define htonl(value) gqos_swap32((ULONG)(value))
-#define ntohl(value) gqos_swap32((ULONG)(value))
+#define htons gqos_htons
+#define ntohs gqos_ntohs
+#define htonl gqos_htonl
+#define ntohl gqos_ntohl
 
 /* Hosts, services and protocols. */
 struct hostent {
@@ -837,7 +840,7 @@ static __inline ULONG inet_addr(const char *text) {
     address = parts[count - 1];
     for (i = 0; i < count - 1; i++)
         address |= parts[i] << (24 - 8 * i);
-    return gqos_swap32(address);
+    return gqos_htonl(address);
 }
 
 static __inline char *inet_ntoa(struct in_addr in) {

@@ -8,16 +8,8 @@
 extern "C" {
 #endif
 
-#define IP_OPTIONS 1
-#define IP_HDRINCL 2
-#define IP_TOS 3
-#define IP_TTL 4
-#define IP_MULTICAST_IF 9
-#define IP_MULTICAST_TTL 10
-#define IP_MULTICAST_LOOP 11
-#define IP_ADD_MEMBERSHIP 12
-#define IP_DROP_MEMBERSHIP 13
-#define IP_DONTFRAGMENT 14
+#include "gqos/ip_options.h"
+
 #define IP_ADD_SOURCE_MEMBERSHIP 15
 #define IP_DROP_SOURCE_MEMBERSHIP 16
 #define IP_BLOCK_SOURCE 17
@@ -143,12 +135,6 @@ struct sockaddr_in6 {
 typedef struct sockaddr_in6 SOCKADDR_IN6, *PSOCKADDR_IN6, *LPSOCKADDR_IN6;
 typedef struct sockaddr_in6 SOCKADDR_IN6_LH, *PSOCKADDR_IN6_LH, *LPSOCKADDR_IN6_LH;
 
-struct ip_mreq {
-    IN_ADDR imr_multiaddr;
-    IN_ADDR imr_interface;
-};
-typedef struct ip_mreq IP_MREQ, *PIP_MREQ;
-
 struct ipv6_mreq {
     IN6_ADDR ipv6mr_multiaddr;
     ULONG ipv6mr_interface;
@@ -247,6 +233,18 @@ typedef struct addrinfoexA {
 typedef struct addrinfoexW {
     GQOS_ADDRINFO_EX(LPWSTR, addrinfoexW);
 } ADDRINFOEXW, *PADDRINFOEXW, *LPADDRINFOEXW;
+/* With AI_EXTENDED, which is not supported: no call returns these two. */
+#define ADDRINFOEX_VERSION_2 2
+typedef struct addrinfoex2A {
+    GQOS_ADDRINFO_EX(LPSTR, addrinfoex2A);
+    int ai_version;
+    LPSTR ai_fqdn;
+} ADDRINFOEX2A, *PADDRINFOEX2A, *LPADDRINFOEX2A;
+typedef struct addrinfoex2W {
+    GQOS_ADDRINFO_EX(LPWSTR, addrinfoex2W);
+    int ai_version;
+    LPWSTR ai_fqdn;
+} ADDRINFOEX2W, *PADDRINFOEX2W, *LPADDRINFOEX2W;
 typedef void(CALLBACK *LPLOOKUPSERVICE_COMPLETION_ROUTINE)(DWORD dwError, DWORD dwBytes, LPWSAOVERLAPPED lpOverlapped);
 
 struct _SOCKET_SECURITY_SETTINGS;
@@ -384,6 +382,7 @@ GQOS_POINTER(LPFN_FREEADDRINFOEXW, FreeAddrInfoExW);
 #define LPFN_INET_NTOPA LPFN_INET_NTOP
 
 #include "gqos/in6_addresses.h"
+#include "gqos/source_filters.h"
 
 #ifdef __cplusplus
 }

@@ -117,6 +117,24 @@ fn each_header_compiles_alone() {
     assert!(checked >= 20, "{checked} headers");
 }
 
+/// What a source of Winsock 1.1 uses for multicast, in each spelling of its header.
+#[test]
+fn winsock_1_has_multicast() {
+    let directory = tempfile::tempdir().unwrap();
+    let [source, object] = ["old.c", "old.o"].map(|name| directory.path().join(name));
+    for header in ["winsock.h", "Winsock.h", "WinSock.h", "WINSOCK.H"] {
+        let program = format!(
+            "#include <{header}>\nint join(SOCKET s) {{\n    struct ip_mreq group;\n    memset(&group, 0, sizeof group);\n    \
+             return setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, (char *)&group, sizeof group);\n}}\n\
+             #include <ws2tcpip.h>\n"
+        );
+        std::fs::write(&source, program).unwrap();
+        for compiler in compilers() {
+            compile(compiler, source.to_str().unwrap(), &["-c", "-o", object.to_str().unwrap()]);
+        }
+    }
+}
+
 #[test]
 fn a_layered_provider_reaches_the_base_provider_through_the_table() {
     check("layered.c", Form::Shared);

@@ -106,4 +106,29 @@ typedef struct in6_pktinfo {
     ULONG ipi6_ifindex;
 } IN6_PKTINFO, *PIN6_PKTINFO;
 
+/* Of IP_PKTINFO_EX, IPV6_PKTINFO_EX and IP_RECVERR, which are not supported. */
+typedef struct in_pktinfo_ex {
+    IN_PKTINFO pkt_info;
+    SCOPE_ID scope_id;
+} IN_PKTINFO_EX, *PIN_PKTINFO_EX;
+
+typedef struct in6_pktinfo_ex {
+    IN6_PKTINFO pkt_info;
+    SCOPE_ID scope_id;
+} IN6_PKTINFO_EX, *PIN6_PKTINFO_EX;
+
+typedef struct in_recverr {
+    int protocol;
+    ULONG info;
+    UINT8 type;
+    UINT8 code;
+} IN_RECVERR, *PIN_RECVERR;
+
+/* An address of the link layer. */
+typedef struct sockaddr_dl {
+    ADDRESS_FAMILY sdl_family;
+    UCHAR sdl_data[8];
+    UCHAR sdl_zero[4];
+} SOCKADDR_DL, *PSOCKADDR_DL;
+
 #endif

@@ -4,10 +4,10 @@
 
 #define GQOS_POINTER(type, function) typedef __typeof__(&function) type
 
-typedef USHORT(WSAAPI *LPFN_HTONS)(USHORT value);
-typedef USHORT(WSAAPI *LPFN_NTOHS)(USHORT value);
-typedef ULONG(WSAAPI *LPFN_HTONL)(ULONG value);
-typedef ULONG(WSAAPI *LPFN_NTOHL)(ULONG value);
+GQOS_POINTER(LPFN_HTONS, htons);
+GQOS_POINTER(LPFN_NTOHS, ntohs);
+GQOS_POINTER(LPFN_HTONL, htonl);
+GQOS_POINTER(LPFN_NTOHL, ntohl);
 GQOS_POINTER(LPFN_ACCEPT, accept);
 GQOS_POINTER(LPFN_BIND, bind);
 GQOS_POINTER(LPFN_CLOSESOCKET, closesocket);

@@ -87,6 +87,7 @@ typedef uint64_t UINT64, *PUINT64, ULONG64, DWORDLONG, *PULONGLONG, *PULONG64;
 typedef short *PSHORT;
 typedef HANDLE *PHANDLE, *LPHANDLE;
 typedef int32_t HRESULT;
+typedef int32_t NTSTATUS, *PNTSTATUS;
 typedef void *HLOCAL, *HGLOBAL, *HICON, *HMENU, *HKEY;
 /* The type that the compilers let a program cast to any function. */
 typedef void(WINAPI *FARPROC)(void);
@@ -118,6 +119,23 @@ typedef union _ULARGE_INTEGER {
     } u;
     ULONGLONG QuadPart;
 } ULARGE_INTEGER, *PULARGE_INTEGER;
+
+/* 100 ns since 1601. */
+typedef struct _FILETIME {
+    DWORD dwLowDateTime;
+    DWORD dwHighDateTime;
+} FILETIME, *PFILETIME, *LPFILETIME;
+
+typedef struct _SYSTEMTIME {
+    WORD wYear;
+    WORD wMonth;
+    WORD wDayOfWeek;
+    WORD wDay;
+    WORD wHour;
+    WORD wMinute;
+    WORD wSecond;
+    WORD wMilliseconds;
+} SYSTEMTIME, *PSYSTEMTIME, *LPSYSTEMTIME;
 
 typedef struct _BLOB {
     ULONG cbSize;

@@ -283,6 +283,37 @@ static void by_name(void) {
     GIVES("gethostname", gethostname(host, sizeof host));
 }
 
+/* Source filters, backlogs and registered I/O are refused, so that a program takes its other path. */
+static void refused_extensions(void) {
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in group = address("239.1.2.3", 0);
+    IN_ADDR any, sources[2];
+    SOCKADDR_STORAGE names[2];
+    MULTICAST_MODE_TYPE mode = MCAST_INCLUDE;
+    ULONG count = 2, backlog = 0;
+    RIO_EXTENSION_FUNCTION_TABLE table;
+    GUID id = WSAID_MULTIPLE_RIO;
+    DWORD size = 0;
+    any.s_addr = INADDR_ANY;
+    memset(sources, 0, sizeof sources);
+    memset(names, 0, sizeof names);
+    FAILS("setipv4sourcefilter", setipv4sourcefilter(s, any, group.sin_addr, MCAST_EXCLUDE, 2, sources), WSAEOPNOTSUPP);
+    FAILS("  without sources", setipv4sourcefilter(s, any, group.sin_addr, MCAST_EXCLUDE, 0, NULL), WSAEOPNOTSUPP);
+    FAILS("getipv4sourcefilter", getipv4sourcefilter(s, any, group.sin_addr, &mode, &count, sources), WSAEOPNOTSUPP);
+    FAILS("setsourcefilter", setsourcefilter(s, 1, (SOCKADDR *)&group, sizeof group, MCAST_INCLUDE, 2, names), WSAEOPNOTSUPP);
+    FAILS("  of a longer address", setsourcefilter(s, 1, (SOCKADDR *)&group, 129, MCAST_INCLUDE, 0, NULL), WSAEINVAL);
+    FAILS("getsourcefilter", getsourcefilter(s, 1, (SOCKADDR *)&group, sizeof group, &mode, &count, names), WSAEOPNOTSUPP);
+    check("the count is left alone", (int)count, 2);
+    FAILS("idealsendbacklogquery", idealsendbacklogquery(s, &backlog), WSAEOPNOTSUPP);
+    FAILS("idealsendbacklognotify", idealsendbacklognotify(s, NULL, NULL), WSAEOPNOTSUPP);
+    memset(&table, 0, sizeof table);
+    FAILS("SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER",
+          WSAIoctl(s, SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &table, sizeof table, &size, NULL, NULL),
+          WSAEOPNOTSUPP);
+    check("no function", table.RIOSend == NULL, 1);
+    closesocket(s);
+}
+
 static void options(void) {
     SOCKET s = socket(AF_INET6, SOCK_DGRAM, 0), stream = socket(AF_INET, SOCK_STREAM, 0);
     struct tcp_keepalive keepalive = {1, 5000, 1500};
@@ -373,6 +404,7 @@ int main(void) {
     transmit();
     by_name();
     options();
+    refused_extensions();
     without_meaning();
     WSACleanup();
     puts(wrong ? "WRONG" : "RIGHT");

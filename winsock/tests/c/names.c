@@ -8,6 +8,7 @@
 #include <qossp.h>
 #include <qosname.h>
 #include <qos2.h>
+#include <nsemail.h>
 #include <windows.h>
 #include <afunix.h>
 
@@ -1343,6 +1344,48 @@ EXISTS(PQOS_FLOWRATE_OUTGOING);
 EXISTS(PQOS_PACKET_PRIORITY);
 EXISTS(PQOS_VERSION);
 
+NUMBER(SO_PAUSE_ACCEPT, 0x3003);
+NUMBER(SO_COMPARTMENT_ID, 0x3004);
+NUMBER(SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS, 0x980000dc);
+NUMBER(SIO_GET_MULTIPLE_EXTENSION_FUNCTION_POINTER, 0xc8000024);
+NUMBER(ProviderType_Service, 2);
+NUMBER(RIO_MSG_COMMIT_ONLY, 8);
+NUMBER(RIO_EVENT_COMPLETION, 1);
+NUMBER(RIO_CORRUPT_CQ, 0xffffffff);
+SIZE(IN_PKTINFO_EX, 12);
+SIZE(IN6_PKTINFO_EX, 24);
+SIZE(IN_RECVERR, 12);
+SIZE(SOCKADDR_DL, 14);
+SIZE(ADDRINFOEX2A, 88);
+SIZE(ADDRINFOEX2W, 88);
+SIZE(NTSTATUS, 4);
+SIZE(FILETIME, 8);
+SIZE(SYSTEMTIME, 16);
+SIZE(SOCKET_PROCESSOR_AFFINITY, 8);
+SIZE(NAPI_DOMAIN_DESCRIPTION_BLOB, 16);
+SIZE(NAPI_PROVIDER_INSTALLATION_BLOB, 20);
+SIZE(RIO_BUF, 16);
+SIZE(RIORESULT, 24);
+SIZE(RIO_NOTIFICATION_COMPLETION, 32);
+SIZE(RIO_EXTENSION_FUNCTION_TABLE, 14 * 8);
+EXISTS(NAPI_PROVIDER_TYPE);
+EXISTS(RIO_CQ);
+EXISTS(RIO_RQ);
+EXISTS(RIO_BUFFERID);
+EXISTS(LPFN_RIORECEIVE);
+EXISTS(LPFN_RIORECEIVEEX);
+EXISTS(LPFN_RIOSEND);
+EXISTS(LPFN_RIOSENDEX);
+EXISTS(LPFN_RIOCLOSECOMPLETIONQUEUE);
+EXISTS(LPFN_RIOCREATECOMPLETIONQUEUE);
+EXISTS(LPFN_RIOCREATEREQUESTQUEUE);
+EXISTS(LPFN_RIODEQUEUECOMPLETION);
+EXISTS(LPFN_RIODEREGISTERBUFFER);
+EXISTS(LPFN_RIONOTIFY);
+EXISTS(LPFN_RIOREGISTERBUFFER);
+EXISTS(LPFN_RIORESIZECOMPLETIONQUEUE);
+EXISTS(LPFN_RIORESIZEREQUESTQUEUE);
+
 /* Every function is declared, and linked. */
 #define FUNCTION(name) (const void *)(uintptr_t)name
 static const void *const functions[] = {
@@ -1354,6 +1397,17 @@ static const void *const functions[] = {
     FUNCTION(getpeername),
     FUNCTION(getsockname),
     FUNCTION(getsockopt),
+    FUNCTION(htonl),
+    FUNCTION(htons),
+    FUNCTION(ntohl),
+    FUNCTION(ntohs),
+    FUNCTION(__WSAFDIsSet),
+    FUNCTION(getipv4sourcefilter),
+    FUNCTION(setipv4sourcefilter),
+    FUNCTION(getsourcefilter),
+    FUNCTION(setsourcefilter),
+    FUNCTION(idealsendbacklogquery),
+    FUNCTION(idealsendbacklognotify),
     FUNCTION(htonll),
     FUNCTION(inet_addr),
     FUNCTION(inet_ntoa),
@@ -1560,12 +1614,27 @@ static int connects_by_name(SOCKET s) {
     return WSPConnect(s, NULL, 0, NULL, NULL, NULL, NULL, &error) == SOCKET_ERROR && error != 0;
 }
 
+/* Returns how many results of Winsock's macros, called by their addresses, are wrong. */
+static unsigned functions_have_addresses(void) {
+    u_long(WSAAPI * whole)(u_long) = htonl;
+    u_short(WSAAPI * half)(u_short) = &htons;
+    LPFN_NTOHL whole_back = ntohl;
+    LPFN_NTOHS half_back = (ntohs);
+    int(WSAAPI * is_set)(SOCKET, fd_set *) = __WSAFDIsSet;
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(7, &set);
+    return (whole(0x01020304) != 0x04030201) + (half(0x0102) != 0x0201) + (whole_back(0x04030201) != 0x01020304) +
+           (half_back(0x0201) != 0x0102) + (is_set(7, &set) == 0) + (is_set(8, &set) != 0);
+}
+
 int main(void) {
     unsigned i, absent = 0;
     for (i = 0; i < sizeof functions / sizeof functions[0]; i++)
         absent += !functions[i];
     absent += ProcessSocketNotifications(NULL, 0, NULL, 0, 0, NULL, NULL) != WSAEOPNOTSUPP;
     absent += pending_is_seen();
+    absent += functions_have_addresses();
     absent += !connects_by_name(INVALID_SOCKET);
     puts(absent ? "WRONG" : "RIGHT");
     return absent != 0;
