@@ -23,10 +23,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::failure::{KernelCall, KernelFailure};
+use crate::policy::mark::without_mark;
 use crate::policy::{Code, Place, Policy, Problem, Source};
-
-/// The bytes that editors on Windows write at the start of a text in UTF-8.
-const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The texts of one or more policy files, in the order in which they merge.
 ///
@@ -223,7 +221,7 @@ fn text_of(path: &Path, name: &str) -> Result<String, Unreadable> {
     let bytes = std::fs::read(path).map_err(failure)?;
     let text =
         String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))?;
-    Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
+    Ok(without_mark(&text).to_owned())
 }
 
 impl InvalidPolicy {

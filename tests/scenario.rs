@@ -347,6 +347,25 @@ fn an_invalid_line_ends_a_replay_with_its_number() {
     let check = ends_a_replay;
     check("x", "not a JSON object: expected value, at column 1");
     check("{\"at_us\":4,\"op\":\"tick\"}", "at_us goes back from 5 to 4");
+    let array = format!("[5,\"tick\"{}]", ",null".repeat(25));
+    check(&array, "2: an array, expected a JSON object");
+    check("[5", "not a JSON object: EOF while parsing");
+    check("5", "2: invalid type: integer `5`, expected a JSON object");
+    check("\"tick\"", "2: invalid type: string \"tick\", expected a JSON object");
+    let flow = "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\"";
+    check(
+        &format!("{flow},\"sending\":{{\"service_type\":\"guaranteed\",\"token_rate\":\"6M\"}}}}"),
+        "2: sending.token_rate: invalid type: string \"6M\", expected a whole number",
+    );
+    check(&format!("{flow},\"sending\":[\"guaranteed\"]}}"), "2: sending: an array, expected a JSON object");
+    check(
+        &format!("{flow},\"sending\":5}}"),
+        "2: sending: invalid type: integer `5`, expected a JSON object",
+    );
+    check(
+        &format!("{flow},\"uid\":\"root\"}}"),
+        "2: uid: invalid type: string \"root\", expected a whole number",
+    );
     check("{\"at_us\":5,\"op\":\"dance\"}", "unknown variant");
     check("{\"at_us\":5,\"op\":\"tick\",\"extra\":1}", "unknown field");
     check("{\"at_us\":5,\"op\":\"release\"}", "\"release\" needs \"id\"");

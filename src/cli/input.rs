@@ -12,9 +12,12 @@ use super::output::{counted, print_problems};
 /// The bytes that editors on Windows write at the start of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The bytes of a file without a byte order mark at their start.
+/// The bytes of a file without a byte order mark at their start. Two marks are left to the reader, which refuses them.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+    match bytes.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) if !rest.starts_with(BYTE_ORDER_MARK) => rest,
+        _ => bytes,
+    }
 }
 
 /// Reads a text file, without a byte order mark at its start.

@@ -42,6 +42,7 @@ mod entries;
 mod http;
 mod interface;
 mod lint;
+pub(crate) mod mark;
 mod model;
 pub(crate) mod notation;
 mod owner;

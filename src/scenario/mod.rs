@@ -56,6 +56,7 @@ mod step_meanings;
 mod steps;
 mod suite;
 mod trace;
+mod trace_json;
 mod trace_schema;
 
 pub use comparison::{ComparedDecision, ComparedTest, TestComparison};

@@ -4,11 +4,13 @@ use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 use serde::Deserialize;
 
 use super::requested::{RequestedQos, renegotiated};
+use super::trace_json::{Object, from_line, optional_object, without_line};
 use crate::admission::{
     Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, NewFlow, Operation, OperationKind, PeerState,
     RefusedRequest, Request, RequestKind, SHORTEST_MEASUREMENT,
 };
 use crate::manager::DryRun;
+use crate::policy::mark::without_mark;
 use crate::policy::{GroupMode, Owner, Policy};
 
 /// The longest line in bytes; a longer one is not a request.
@@ -111,7 +113,9 @@ struct TraceFields {
     client: Option<String>,
     template: Option<String>,
     templates: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "optional_object")]
     sending: Option<Flowspec>,
+    #[serde(default, deserialize_with = "optional_object")]
     receiving: Option<Flowspec>,
     start_us: Option<Moment>,
     end_us: Option<Moment>,
@@ -126,6 +130,7 @@ struct TraceFields {
     gid: Option<u32>,
     cgroup: Option<String>,
     window_us: Option<Micros>,
+    #[serde(default, deserialize_with = "optional_object")]
     rate: Option<Both<Rate>>,
     state: Option<PeerState>,
     since_us: Option<Moment>,
@@ -209,23 +214,12 @@ enum LinkDirection {
     Ingress,
 }
 
-/// A problem of a text of one line, whose number in the trace the caller adds.
-fn without_line(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let problem = match text.strip_suffix(&place) {
-        Some(problem) => format!("{problem}, at column {}", error.column()),
-        None => text,
-    };
-    if error.is_data() { problem } else { format!("not a JSON object: {problem}") }
-}
-
 /// Reads a line under a policy, whose templates it may name.
 ///
 /// - **Errors**: the line is not a request. A template that the policy does not have is not an error: the request is
 ///   refused.
 pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> {
-    let line: TraceFields = serde_json::from_str(text)?;
+    let line: TraceFields = from_line(text)?;
     Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
 }
 
@@ -233,7 +227,7 @@ pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> 
 ///
 /// - **Errors**: those of [`parse_line`].
 pub(super) fn line_of(fields: serde_json::Value, policy: &Policy) -> Result<TraceLine, TraceError> {
-    let line: TraceFields = serde_json::from_value(fields)?;
+    let Object(line) = serde_json::from_value::<Object<TraceFields>>(fields)?;
     Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
 }
 
@@ -247,8 +241,7 @@ impl<'a> TraceReader<'a> {
     ///
     /// - **Errors**: the line is not a request, or not one that may follow the lines before.
     pub fn read(&mut self, text: &str) -> Result<Option<TraceLine>, TraceError> {
-        // A text in UTF-8 may begin with a byte order mark.
-        let text = if self.is_first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        let text = if self.is_first { without_mark(text) } else { text };
         self.is_first = false;
         if text.trim().is_empty() {
             return Ok(None);
