@@ -147,6 +147,27 @@ fn a_message_names_the_program_once() {
 }
 
 #[test]
+fn all_problems_of_a_flowspec_on_the_command_line_are_shown() {
+    for (spec, words) in [
+        (
+            "guarenteed, token_rate=6M",
+            &["did you mean \"guaranteed\"?; token_rate: \"6M\" can be read in two ways"][..],
+        ),
+        ("guaranteed, rate = 1, token_rate", &["\"rate\" is not a field", "; token_rate has no value"]),
+        ("guaranteed, latency = 1 s, latency = 1 s", &["latency is given twice"]),
+        ("xyz", &["\"xyz\" is not a service type"]),
+    ] {
+        let output = gqos(Path::new("."), &["flowspec", "explain", "--send", spec]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        for words in words {
+            assert!(message.contains(words), "{words} is not in {message}");
+        }
+        assert!(spec.starts_with("guar") || !message.contains("did you mean"), "{message}");
+    }
+}
+
+#[test]
 fn flowspecs_are_explained_in_numbers() {
     let here = Path::new(".");
     let spec = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = 12 Mbit/s, latency = 50 ms";

@@ -523,6 +523,17 @@ fn doubtful_quantities_are_warnings_at_their_place() {
     let egress = |capacity: &str| format!("[interface.eth0]\negress = {{ capacity = \"{capacity}\" }}\n");
     assert_eq!(warnings(&egress("0 Mbit/s")), ["GQ0108 \"0 Mbit/s\""]);
     assert_eq!(warnings(&egress("8 bit/s")), [""; 0]);
+    let budget = |keys: &str| format!("[interface.eth0]\negress = {{ capacity = \"8 Mbit/s\", {keys} }}\n");
+    assert_eq!(warnings(&budget("reservable = \"0%\"")), ["GQ0108 \"0%\""]);
+    assert_eq!(warnings(&budget("reservable = \"1%\"")), [""; 0]);
+    assert_eq!(warnings(&budget("min_best_effort = \"100%\"")), ["GQ0108 \"100%\""]);
+    assert_eq!(warnings(&budget("min_best_effort = \"8 Mbit/s\"")), ["GQ0108 \"8 Mbit/s\""]);
+    assert_eq!(warnings(&budget("min_best_effort = \"99%\"")), [""; 0]);
+    assert_eq!(warnings(&format!("{}max_flows = 0\n", budget("min_best_effort = \"0%\""))), ["GQ0108 0"]);
+    assert_eq!(
+        warnings("[interface.eth0]\negress = { capacity = \"auto\", reservable = \"0 bit/s\" }\n"),
+        ["GQ0108 \"0 bit/s\""]
+    );
     let bucket = |rate: &str, bucket: &str| {
         format!(
             "[template.t]\nsending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\", token_bucket_size = \"{bucket}\" }}\n"

@@ -118,9 +118,11 @@ codes! {
         "capacity = \"auto\" takes the speed that the kernel reports in /sys/class/net/NAME/speed. A virtual link (veth, tap,\n\
          bridge, bond, VLAN) reports a constant of its driver or the speed of another link: a veth pair reports 10 Gbit/s\n\
          whatever it can carry. State the capacity as a rate.";
-    ZeroCapacity = "GQ0108", Warning, "a capacity of zero",
-        "Nothing can be reserved in this direction, and every request that reserves something is refused as\n\
-         interface_budget. State the rate of the link, or leave the direction out: the other one serves for both.";
+    ZeroCapacity = "GQ0108", Warning, "an interface on which nothing can be reserved",
+        "A capacity or a reservable of zero, or a min_best_effort that keeps all of the capacity: every request that reserves\n\
+         something in this direction is refused as interface_budget. State the rate of the link and what of it is\n\
+         reservable, or leave the direction out: the other one serves for both. With max_flows = 0 on the interface every\n\
+         such request is refused as interface_flows; leave max_flows out for no limit.";
     LargeBucket = "GQ0109", Warning, "a bucket of many seconds of its rate",
         "After a pause the flow may send the whole bucket at the speed of the link, and a slower link behind it drops what\n\
          its queue cannot hold. 50 to 100 ms at the flow's own rate is a good choice for media.";

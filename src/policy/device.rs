@@ -8,8 +8,7 @@ const LONGEST: usize = 15;
 /// - **Source**: Linux, net/core/dev.c: `dev_valid_name`, and `__dev_alloc_name` for the per cent sign. A name with a
 ///   star could exist, but it is meant as a pattern, and a policy has none.
 pub(crate) fn device_name_fault(name: &str) -> Option<String> {
-    // The kernel's isspace takes Latin-1's no-break space as well, whatever character the byte belongs to.
-    let is_space = |byte: u8| matches!(byte, b'\t'..=b'\r' | b' ' | 0xA0);
+    let is_space = |byte: u8| matches!(byte, b'\t'..=b'\r' | b' ');
     let what = match name {
         "" => "is empty".to_owned(),
         "." | ".." => "is a directory of every file system".to_owned(),
@@ -21,6 +20,10 @@ pub(crate) fn device_name_fault(name: &str) -> Option<String> {
             format!("has {} bytes, and the kernel allows at most {LONGEST}", name.len())
         }
         _ if name.bytes().any(is_space) => "contains white space, which the kernel does not allow".to_owned(),
+        // Latin-1's no-break space, whatever character the byte belongs to.
+        _ if name.bytes().any(|byte| byte == 0xA0) => {
+            "contains the byte 0xA0, which the kernel takes for white space and does not allow".to_owned()
+        }
         _ => {
             let refused = name.chars().find(|character| matches!(character, '/' | ':' | '%' | '\0'))?;
             format!("contains {refused:?}, which the kernel does not allow")
@@ -54,8 +57,11 @@ mod tests {
         check("", Some("empty"));
         check(".", Some("directory"));
         check("..", Some("directory"));
-        for name in ["eth 0", " eth0", "eth0\n", "eth\t0", "eth\u{b}0", "à"] {
+        for name in ["eth 0", " eth0", "eth0\n", "eth\t0", "eth\u{b}0"] {
             check(name, Some("white space"));
+        }
+        for name in ["à", "eth\u{a0}0"] {
+            check(name, Some("the byte 0xA0, which the kernel takes for white space"));
         }
         for name in ["eth0:1", "a/b", "eth%d", "a\0"] {
             check(name, Some("contains"));

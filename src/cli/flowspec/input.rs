@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::objects::Hex;
-use flowspec::{Flowspec, Invalid, QosBytes, QosRequest};
+use flowspec::{Flowspec, Invalid, QosBytes, QosRequest, ServiceType};
 
 use super::document::{self, DocumentProblem};
 use super::raw;
@@ -26,10 +26,10 @@ pub(super) struct InputArguments {
     #[arg(long)]
     pub(super) hex: bool,
     /// The sending flowspec, in place of a file: "guaranteed, token_rate = 6 Mbit/s".
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = spec)]
     send: Option<Flowspec>,
     /// The receiving flowspec, in place of a file.
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = spec)]
     receive: Option<Flowspec>,
 }
 
@@ -145,6 +145,42 @@ impl InputArguments {
 
     pub(super) fn invalid(&self, error: &Invalid) -> CommandFailure {
         CommandFailure::new(Exit::InvalidFile, anyhow!("{}{error}; {}", self.lead(), error.wsa()))
+    }
+}
+
+/// A flowspec from its text form.
+///
+/// - **Errors**: all problems of the text, separated by semicolons.
+fn spec(text: &str) -> Result<Flowspec, String> {
+    let first = match text.parse::<Flowspec>() {
+        Ok(spec) => return Ok(spec),
+        Err(error) => error.to_string(),
+    };
+    let (service, fields) =
+        text.split_once(',').map_or((text, None), |(service, fields)| (service, Some(fields)));
+    let service = service.trim();
+    let mut problems = Vec::new();
+    if let Err(error) = service.parse::<ServiceType>() {
+        let help = similar(service, ServiceType::ALL.iter().map(|known| known.name()));
+        problems.push(format!("{error}{help}"));
+    }
+    for field in fields.into_iter().flat_map(|fields| fields.split(',')) {
+        let alone = format!("{}, {}", ServiceType::BestEffort.name(), field.trim());
+        if let Err(error) = alone.parse::<Flowspec>() {
+            problems.push(error.to_string());
+        }
+    }
+    // One that no part has alone: a field is given twice.
+    Err(if problems.is_empty() { first } else { problems.join("; ") })
+}
+
+/// "did you mean", if a name is near.
+fn similar<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
+    const SIMILAR: f64 = 0.7;
+    let measured = names.map(|name| (strsim::jaro_winkler(name, &text.to_lowercase()), name));
+    match measured.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((similarity, name)) if similarity > SIMILAR => format!(", did you mean {name:?}?"),
+        _ => String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 
 use super::reference::{Reference, ReferenceKind};
-use super::section::Section;
+use super::section::{Placed, Section};
 use crate::policy::code::Code;
 use crate::policy::device::device_name_fault;
 use crate::policy::interface::{
@@ -55,6 +55,10 @@ pub(super) fn interface(
         let message =
             format!("{}.mtu: {} is not between {SMALLEST_MTU} and {LARGEST_MTU}", section.path, mtu.value);
         section.problem(Code::BadValue, &mtu.place, message);
+    }
+    if let Some(limit) = max_flows.as_ref().filter(|limit| limit.value == 0) {
+        let message = format!("{}.max_flows is zero: nothing can be reserved", section.path);
+        section.problem(Code::ZeroCapacity, &limit.place, message);
     }
     if !section.has("egress") && !section.has("ingress") {
         section.missing("egress or ingress");
@@ -142,9 +146,41 @@ fn budget(section: Section<'_>) -> Option<Budget> {
             format!("{}.min_best_effort: {} is more than the capacity, {capacity}", section.path, kept.value);
         section.problem(Code::BadValue, &kept.place, message);
     }
+    note_empty_budget(&section, capacity, written.as_ref(), min_best_effort.as_ref());
     section.finish();
     let min_best_effort = min_best_effort.map(|kept| kept.value);
     Some(Budget { capacity: capacity?, reservable, min_best_effort })
+}
+
+/// Notes that nothing is reservable though the link has a capacity.
+fn note_empty_budget(
+    section: &Section<'_>,
+    capacity: Option<Capacity>,
+    reservable: Option<&Placed<Share>>,
+    kept: Option<&Placed<Share>>,
+) {
+    let capacity = match capacity {
+        Some(Capacity::Rate(rate)) => rate,
+        // The kernel knows it: what leaves nothing of a link as fast as this leaves nothing of any.
+        _ => Rate::from_mbit(10_000_000),
+    };
+    if capacity == Rate::ZERO {
+        return;
+    }
+    let path = &section.path;
+    match (reservable, kept) {
+        (Some(share), _) if share.value.of(capacity) == Rate::ZERO => {
+            let message = format!("{path}.reservable is zero: nothing can be reserved");
+            section.problem(Code::ZeroCapacity, &share.place, message);
+        }
+        (_, Some(kept)) if kept.value.of(capacity) == capacity => {
+            let message = format!(
+                "{path}.min_best_effort keeps all of the capacity for best effort: nothing can be reserved"
+            );
+            section.problem(Code::ZeroCapacity, &kept.place, message);
+        }
+        _ => {}
+    }
 }
 
 fn class_model(section: &Section<'_>) -> ClassModel {
