@@ -299,6 +299,13 @@ fn a_recorded_trace_passes_whatever_it_names() {
             "'op':'measure','interface':'eth0','class':'x','window_us':1000000,'rate':{'sending':1,'receiving':1}",
             "'op':'query','interface':'eth9'",
             "'op':'query','interface':'eth0','template':'uhd'",
+            "'op':'query','interface':'eth0','template':'hd'",
+            "'op':'query','id':'q','interface':'eth0','template':'hd','class':'x','start_us':5000,'end_us':9000",
+            "'op':'query','interface':'eth9','template':'hd'",
+            "'op':'query','interface':'eth9','class':'x'",
+            "'op':'query','interface':'eth0','template':'hd','start_us':5,'end_us':4",
+            "'op':'reserve','id':'w','interface':'eth0','wait':true,'sending':{'service_type':'guaranteed','token_rate':12500000}",
+            "'op':'reserve','id':'w','interface':'eth0','wait':true,'template':'hd'",
             "'op':'tick'",
         ] {
             let first =
@@ -306,6 +313,60 @@ fn a_recorded_trace_passes_whatever_it_names() {
             record(&format!("{first}{{'at_us':9,{fields}}}\n"), policy);
             record(&format!("{{'at_us':9,{fields}}}\n"), policy);
         }
+    }
+}
+
+/// What is decided of a query, which rendition a flow gets, and whether it waits, are expectations as well.
+#[test]
+fn all_of_a_decision_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let spec =
+        |rate: &str| format!("sending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\" }}\n");
+    let policy = format!(
+        "version = 1\n[interface.eth0]\negress = {{ capacity = \"10 Mbit/s\", reservable = \"80%\" }}\n\
+         [template.hd]\n{}[template.sd]\n{}",
+        spec("6 Mbit/s"),
+        spec("2 Mbit/s")
+    );
+    write("p.toml", &policy);
+    let record = |trace: &str| {
+        write("t.jsonl", &trace.replace('\'', "\""));
+        let output = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), error)
+    };
+    let (code, text, error) = record(
+        "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','templates':['hd','sd']}\n\
+         {'at_us':1,'op':'reserve','id':'b','interface':'eth0','templates':['hd','sd']}\n\
+         {'at_us':2,'op':'reserve','id':'c','interface':'eth0','wait':true,'template':'hd'}\n\
+         {'at_us':3,'op':'reserve','id':'d','interface':'eth0','wait':true,'class':'none','template':'hd'}\n\
+         {'at_us':4,'op':'query','interface':'eth0','class':'none','template':'hd'}\n\
+         {'at_us':5,'op':'query','interface':'eth0','template':'none'}\n",
+    );
+    assert_eq!(code, Some(0), "{error}");
+    for line in [
+        "expect = { decision = \"admitted\", rendition = \"hd\", interface",
+        "expect = { decision = \"admitted\", rendition = \"sd\", interface",
+        "reason = \"interface_budget\", waiting = true",
+        "reason = \"unknown_class\", waiting = false",
+        "query = { interface = \"eth0\", class = \"none\"",
+        "query = { interface = \"eth0\", template = \"none\" }\nexpect = { decision = \"refused\"",
+        "reason = \"unknown_template\"",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    write("a.qostest.toml", &text);
+    let run = gqos(directory.path(), &["test", "."], "");
+    assert!(run.status.success(), "{}\n{text}", String::from_utf8_lossy(&run.stdout));
+    // Each expectation is one that fails under another policy.
+    write("a.qostest.toml", &text.replace("waiting = true", "waiting = false"));
+    assert_eq!(gqos(directory.path(), &["test", "."], "").status.code(), Some(1));
+
+    for empty in ["", "\n \n", "\u{feff}"] {
+        let (code, text, error) = record(empty);
+        assert_eq!((code, &*text), (Some(78), ""), "{error}");
+        assert!(error.contains("t.jsonl: the trace has no request"), "{error}");
     }
 }
 
@@ -517,6 +578,22 @@ fn a_byte_order_mark_is_taken_in_every_file() {
     ] {
         let output = gqos(directory.path(), arguments, "");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // One mark begins a text; a second one is part of it.
+    for (name, text, arguments) in [
+        ("p2.toml", POLICY.trim_start(), &["check", "p2.toml"][..]),
+        ("t2.jsonl", "{\"at_us\":0,\"op\":\"tick\"}\n", &["replay", "-p", "p.toml", "t2.jsonl"]),
+        ("t2.jsonl", "{\"at_us\":0,\"op\":\"tick\"}\n", &["test", "--record", "t2.jsonl", "p.toml"]),
+        ("q2.json", "{\"sending\":{\"service_type\":\"best_effort\"}}", &["flowspec", "check", "q2.json"]),
+    ] {
+        write(name, &format!("\u{feff}{text}"));
+        let output = gqos(directory.path(), arguments, "");
+        assert_eq!(
+            output.status.code(),
+            Some(78),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     write("bad.toml", "version = 2\n");
     let output = gqos(directory.path(), &["check", "bad.toml"], "");

@@ -92,7 +92,9 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
     let first = if name.kind == NameKind::Flow { 1 } else { 0 };
     let found_before = &FOUND_IN_ORDER[..place.unwrap_or(first)];
     let reserves_nothing = || match (&step.action, policy) {
-        (Action::Connect(connect), Some(policy)) => connect.qos.reserves_nothing(policy),
+        (Action::Connect(connect) | Action::Query(connect), Some(policy)) => {
+            connect.qos.reserves_nothing(policy)
+        }
         _ => false,
     };
     is_expected(reason)

@@ -45,6 +45,9 @@ pub enum RecordError {
         /// The flow's id.
         id: String,
     },
+    /// A test needs a step.
+    #[error(" the trace has no request, and a test of no steps would be invalid")]
+    NoRequest,
     /// No step of a test does what the line requests.
     #[error("{line}: a test has no step for {}", op.name())]
     NoStep {
@@ -57,12 +60,13 @@ pub enum RecordError {
 
 /// A test file with a step for each line of the trace. Each step expects what the policy decides now.
 ///
-/// - **Errors**: a line is not a request, or no step of a test does what it requests.
+/// - **Errors**: the trace has no request, a line is not one, or no step of a test does what it requests.
 pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
     let Recording { trace, policy, policy_name } = *recording;
     let mut manager = DryRun::new(Arc::clone(policy));
     let mut reader = TraceReader::new(policy);
     let mut text = format!("policy = {}\n\n[[test]]\nname = \"recorded\"\n", quoted(policy_name));
+    let mut has_step = false;
     for (number, row) in trace.lines().enumerate() {
         let line = number + 1;
         let traced = reader.read(row).map_err(|error| RecordError::Line { line, error })?;
@@ -78,22 +82,44 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
         let Some(action) = action else {
             return Err(RecordError::NoStep { line, op: decision.operation() });
         };
-        let is_request = !matches!(
-            traced.request,
-            Ok(Operation::Tick | Operation::Query { .. })
-                | Err(RefusedRequest { kind: RequestKind::Query, .. })
-        );
+        let expects = Expects::of(&traced.request);
         let at = traced.at.saturating_since(Moment::START);
         // Writing to a String cannot fail.
         let _ = write!(text, "\n[[test.step]]\nat = \"{at}\"\n{action}");
-        let mut expected = expectations(&decision, is_request);
+        let mut expected = expectations(&decision, expects);
         if expected.is_empty() {
             // Nothing else is known after time has passed on several interfaces.
             expected.push(format!("flows = {}", manager.ledger().flows()));
         }
         let _ = writeln!(text, "expect = {{ {} }}", expected.join(", "));
+        has_step = true;
     }
-    Ok(text)
+    if has_step { Ok(text) } else { Err(RecordError::NoRequest) }
+}
+
+/// What a recorded step expects besides sums and lists.
+#[derive(Clone, Copy)]
+struct Expects {
+    /// Its decision: not of time that passes, nor of a query for what is free.
+    decision: bool,
+    /// Which of several renditions a flow got.
+    rendition: bool,
+    /// Whether the flow waits for capacity.
+    waiting: bool,
+}
+
+impl Expects {
+    fn of(request: &Result<Operation, RefusedRequest>) -> Self {
+        let ladder = match request {
+            Ok(Operation::Reserve(ladder)) => Some(ladder),
+            _ => None,
+        };
+        Self {
+            decision: !matches!(request, Ok(Operation::Tick | Operation::Query { request: None, .. })),
+            rendition: ladder.is_some_and(|ladder| !ladder.renditions.is_empty()),
+            waiting: ladder.is_some_and(|ladder| ladder.request.wait),
+        }
+    }
 }
 
 /// The id of the flow that a step names.
@@ -165,7 +191,15 @@ fn action(operation: &Operation, now: Moment) -> String {
         }
         Operation::Group(request) => group(request),
         Operation::Ungroup { id } => format!("ungroup = {}\n", quoted(id)),
-        Operation::Query { .. } | Operation::Tick => String::new(),
+        Operation::Query { request: Some(request), .. } => {
+            let ladder = Ladder { request: (**request).clone(), first: None, renditions: Vec::new() };
+            let mut fields = flow(&ladder, now);
+            if request.id.is_empty() {
+                fields.remove(0);
+            }
+            format!("query = {{ {} }}\n", fields.join(", "))
+        }
+        Operation::Query { request: None, .. } | Operation::Tick => String::new(),
     }
 }
 
@@ -177,8 +211,10 @@ fn refused_action(refused: &RefusedRequest) -> Option<String> {
     let (action, id) = match kind {
         RequestKind::Reserve { id } => ("connect", id),
         RequestKind::Group { id } => ("group", id),
-        // As every query: it changes nothing.
-        RequestKind::Query => return Some(String::new()),
+        RequestKind::Query => {
+            let (interface, template) = (quoted(interface.as_ref()?), quoted(template));
+            return Some(format!("query = {{ interface = {interface}, template = {template} }}\n"));
+        }
         RequestKind::Renegotiate { id } => ("renegotiate", id),
         RequestKind::Release { .. } => return None,
     };
@@ -191,6 +227,11 @@ fn refused_action(refused: &RefusedRequest) -> Option<String> {
 }
 
 fn connect(ladder: &Ladder, now: Moment) -> String {
+    format!("connect = {{ {} }}\n", flow(ladder, now).join(", "))
+}
+
+/// The fields of a flow.
+fn flow(ladder: &Ladder, now: Moment) -> Vec<String> {
     let Ladder { request, first, renditions } = ladder;
     let mut fields =
         vec![format!("id = {}", quoted(&request.id)), format!("interface = {}", quoted(&request.interface))];
@@ -222,7 +263,7 @@ fn connect(ladder: &Ladder, now: Moment) -> String {
     fields.extend(request.time_to_live.map(|time| format!("ttl = \"{time}\"")));
     fields.extend(request.setup_priority.map(|priority| format!("setup_priority = {priority}")));
     fields.extend(request.holding_priority.map(|priority| format!("holding_priority = {priority}")));
-    format!("connect = {{ {} }}\n", fields.join(", "))
+    fields
 }
 
 fn group(request: &GroupRequest) -> String {
@@ -242,13 +283,16 @@ fn both(fields: &mut Vec<String>, flowspecs: &Both<Option<Flowspec>>) {
     );
 }
 
-fn expectations(decision: &Decision, is_request: bool) -> Vec<String> {
+fn expectations(decision: &Decision, expects: Expects) -> Vec<String> {
     let mut fields = Vec::new();
-    if is_request {
+    if expects.decision {
         fields.push(format!("decision = \"{}\"", if decision.is_ok() { "admitted" } else { "refused" }));
         fields.extend(decision.error().map(|error| format!("error = \"{}\"", error.name())));
         fields.extend(decision.reason().map(|reason| format!("reason = \"{reason}\"")));
     }
+    let rendition = decision.rendition().filter(|_| expects.rendition);
+    fields.extend(rendition.map(|name| format!("rendition = {}", quoted(name))));
+    fields.extend(expects.waiting.then(|| format!("waiting = {}", decision.is_waiting())));
     for (name, lists) in [
         ("preempted", decision.preempted()),
         ("shed", decision.shed()),

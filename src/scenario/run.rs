@@ -156,6 +156,7 @@ impl Run<'_> {
         }
         match action {
             Action::Connect(connect) => observed.decisions = self.connect(connect),
+            Action::Query(query) => observed.decisions.push(self.query(query)),
             Action::Renegotiate { id, template, flowspecs } => {
                 observed.decisions = self.renegotiate(id, template.as_deref(), flowspecs);
             }
@@ -214,6 +215,22 @@ impl Run<'_> {
             }
         };
         connect.id.each().map(submit).collect()
+    }
+
+    fn query(&mut self, query: &Connect) -> Decision {
+        self.interface.clone_from(&query.interface);
+        let policy = Arc::clone(self.ledger().policy());
+        let mut request = query.request(query.id.pattern.clone(), self.now);
+        let qos = self.choose_qos(query, &mut request, &policy);
+        match qos.reserve(request, &policy) {
+            Ok(ladder) => {
+                let (interface, request) = (query.interface.clone(), Some(Box::new(ladder.request)));
+                self.decide(Operation::Query { interface, request })
+            }
+            Err(refused) => {
+                self.manager.refuse(RefusedRequest { kind: RequestKind::Query, ..*refused }, self.now)
+            }
+        }
     }
 
     fn group(&mut self, group: &GroupStep) -> Decision {

@@ -35,6 +35,8 @@ pub(super) enum Time {
 pub(super) enum Action {
     /// Flows request reservations, one after the other.
     Connect(Box<Connect>),
+    /// Whether a flow would fit: nothing is reserved. Of its ids, the first one is asked for.
+    Query(Box<Connect>),
     /// Flows request other reservations.
     Renegotiate {
         id: IdPattern,

@@ -40,6 +40,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     for key in ["connect", "accept"] {
         actions.extend(section.section(key).map(|section| connect(section, &uses).map(Action::Connect)));
     }
+    actions.extend(section.section("query").map(|section| query(section, &uses).map(Action::Query)));
     actions.extend(section.section("renegotiate").map(|section| renegotiate(section, &uses)));
     actions.extend(section.section("refresh").map(|section| refresh(section, &uses)));
     actions.extend(section.section("peer").map(|section| peer(section, &uses)));
@@ -74,7 +75,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     } else if actions.is_empty() && !section.has("at") && !section.has("after") && !section.has_unread() {
         // An unknown key is a misspelt action, and a problem of its own.
         section.missing(
-            "connect, accept, renegotiate, refresh, peer, close, group, ungroup, capacity, measure, reload, crash, wait or transfer",
+            "connect, accept, query, renegotiate, refresh, peer, close, group, ungroup, capacity, measure, reload, crash, wait or transfer",
         );
     }
     section.finish();
@@ -91,20 +92,39 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
 
 fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
     let id = names(&section, None);
-    let interface = interface(&section, uses);
-    let class = uses.text(&section, "class", NameKind::Class);
-    let group = uses.text(&section, "group", NameKind::Group);
+    let wait = section.flag("wait").is_some_and(|wait| wait.value);
+    let connect = flow(&section, uses);
+    section.finish();
+    Some(Box::new(Connect { id: id?, wait, ..connect? }))
+}
+
+/// A query may name its flow, and need not.
+fn query(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
+    let id = section.text("id").unwrap_or_default();
+    let query = flow(&section, uses);
+    if query.as_ref().is_some_and(|query| query.qos.templates().len() > 1) {
+        let message = format!("{}: a query takes one template", section.path);
+        section.problem(Code::Conflict, &section.place, message);
+    }
+    section.finish();
+    Some(Box::new(Connect { id: IdPattern::one(&id), ..query? }))
+}
+
+/// What a flow asks for, without its id.
+fn flow(section: &Section<'_>, uses: &NameUses) -> Option<Connect> {
+    let interface = interface(section, uses);
+    let class = uses.text(section, "class", NameKind::Class);
+    let group = uses.text(section, "group", NameKind::Group);
     let client = section.text("client");
     let number = |key| {
         section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
     };
     let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: section.text("cgroup") };
-    let qos = requested_qos(&section, uses);
+    let qos = requested_qos(section, uses);
     let time = |key| section.quantity::<Micros>(key).map(|time| time.value);
     let (start, duration, time_to_live) = (time("start"), time("duration"), time("ttl"));
     let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
     let (setup_priority, holding_priority) = (priority("setup_priority"), priority("holding_priority"));
-    let wait = section.flag("wait").is_some_and(|wait| wait.value);
     let protocol = section.choice("protocol", &Protocol::WORDS);
     let local_port = section.integer("local_port", 0..=65_535);
     let peer = section.string("peer").and_then(|peer| {
@@ -115,9 +135,8 @@ fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
         }
         address.ok()
     });
-    section.finish();
-    Some(Box::new(Connect {
-        id: id?,
+    Some(Connect {
+        id: IdPattern::one(""),
         interface: interface?,
         class,
         group,
@@ -127,13 +146,13 @@ fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
         start,
         duration,
         time_to_live,
-        wait,
+        wait: false,
         setup_priority,
         holding_priority,
         protocol: protocol.map(|protocol| protocol.value),
         local_port: local_port.and_then(|port| u16::try_from(port.value).ok()),
         peer,
-    }))
+    })
 }
 
 /// By template, by a ladder of them, or by flowspecs.
