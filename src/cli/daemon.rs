@@ -66,6 +66,7 @@ impl Arguments {
     /// Those of the daemon of a demo.
     pub(super) fn of_demo(files: &DemoFiles) -> Self {
         Self {
+            no_confine: false,
             policy: vec![files.policy()],
             socket: Some(files.socket()),
             http: Some(HttpAddress::Socket(files.http().display().to_string())),
