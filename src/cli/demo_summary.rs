@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn a_daemon_that_was_killed_is_in_the_table_and_above_the_conclusion() {
         let mut outcome = outcome(6);
-        let server = |number: usize| ServerProcess { number, pid: 100 + number as u32, port: 8080 };
+        let server = |number: usize, pid: u32| ServerProcess { number, pid, port: 8080 };
         outcome.phases[1].daemon = Some(DaemonResult {
-            servers: vec![server(1), server(2)],
+            servers: vec![server(1, 101), server(2, 102)],
             killed_pid: 42,
             killed_at_ms: 7_512,
             next_pid: 43,
