@@ -14,6 +14,7 @@ use super::error::EngineError;
 use super::flow_routes::{FoundRoutes, RerouteReply, WITHOUT_ROUTE};
 use super::patience::{PATIENCE, in_time};
 use super::queues::EngineCommand;
+use crate::admission::NewFlow;
 use crate::failure::KernelFailure;
 use crate::linux::{Link, RouteQuery};
 use crate::manager::{Answer, FlowPhase, Input, Loss, Lost, RequestId};
@@ -146,7 +147,7 @@ impl Core {
 
     /// Requests a flow on the interface by which its packets leave. `false` where that has to be tried again.
     fn reroute(&mut self, id: String, to: &str, reply: Option<RerouteReply>) -> bool {
-        let may = self.manager.may_reroute(&id, to);
+        let may = self.manager.may_reroute(NewFlow { id: &id, interface: to });
         if !may {
             if let Some(reply) = reply {
                 // The caller may have gone.

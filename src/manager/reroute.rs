@@ -10,13 +10,13 @@ use super::message::{Loss, RequestId};
 use super::pending::Purpose;
 use super::state::Manager;
 use super::turn::Turn;
-use crate::admission::{Ladder, Operation, Refusal, RefusedRequest, Request, RequestKind};
+use crate::admission::{Ladder, NewFlow, Operation, Refusal, RefusedRequest, Request, RequestKind};
 use crate::telemetry::event::{Event, FlowRerouted};
 
 impl Manager {
     /// Requests a flow on another interface as it is.
     pub(super) fn reroute(&mut self, turn: &mut Turn, request: RequestId, id: &str, to: &str) {
-        let known = self.flows.get(id).filter(|_| self.may_reroute(id, to));
+        let known = self.flows.get(id).filter(|_| self.may_reroute(NewFlow { id, interface: to }));
         let Some((phase, asked)) = known.map(|flow| (flow.phase, self.request_on(id, flow, (turn, to))))
         else {
             let refusal = Refusal::InProgress { id: id.to_owned() };
@@ -33,7 +33,8 @@ impl Manager {
     }
 
     /// Whether a flow may be requested on another interface now: the kernel has nothing to answer about either.
-    pub fn may_reroute(&self, id: &str, to: &str) -> bool {
+    pub fn may_reroute(&self, flow: NewFlow<'_>) -> bool {
+        let NewFlow { id, interface: to } = flow;
         let is_elsewhere = self.flows.get(id).is_some_and(|flow| flow.interface != to);
         let is_concluded = self.renegotiations_to_conclude.iter().all(|applied| applied.id != id);
         is_elsewhere && is_concluded && !self.is_in_flight(id) && !self.is_preparing(to)
