@@ -49,7 +49,7 @@ impl Driver {
             for group in &kept.groups {
                 core.adopt(Operation::Group(Box::new(group.clone())), None, Caller::Engine);
             }
-            let clock = core.clock;
+            let clock = core.clock.beside_system(self.kernel.uptime_us());
             for flow in &kept.flows {
                 if !core.manager.knows(&flow.interface) {
                     answers.push(None);

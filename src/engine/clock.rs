@@ -5,8 +5,6 @@ use std::time::{Duration, SystemTime};
 use flowspec::{Micros, Moment};
 use tokio::time::Instant;
 
-use crate::linux::uptime_us;
-
 /// The manager's clock: microseconds since the engine started.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ManagerClock {
@@ -37,22 +35,40 @@ impl ManagerClock {
         Moment::from_micros(micros(since).get())
     }
 
-    /// What the clock of the system shows at this moment, in microseconds since the machine started: for times that
-    /// outlive this process. `None` where the system has no such clock.
-    pub(super) fn on_system(self, at: Moment) -> Option<u64> {
-        let (system, now) = (uptime_us().ok()?, self.now());
-        Some(system.saturating_add(at.as_micros()).saturating_sub(now.as_micros()))
-    }
-
-    /// The moment at which the clock of the system shows this; the start where that is past.
-    pub(super) fn at_system(self, micros: u64) -> Moment {
-        let (system, now) = (uptime_us().unwrap_or(micros), self.now());
-        Moment::from_micros(micros.saturating_add(now.as_micros()).saturating_sub(system))
+    /// This clock beside that of the system, which shows so many microseconds now; `None` where there is no such clock.
+    pub(super) fn beside_system(self, uptime_us: Option<u64>) -> SystemClock {
+        SystemClock { now: self.now(), uptime_us }
     }
 
     /// When it shows this moment.
     pub(super) fn instant(self, at: Moment) -> Instant {
         self.started + Duration::from_micros(at.as_micros())
+    }
+}
+
+/// The clock of the system at one moment of the manager's, for times that outlive this process: microseconds since the
+/// machine started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SystemClock {
+    now: Moment,
+    uptime_us: Option<u64>,
+}
+
+impl SystemClock {
+    /// What the manager's clock shows now.
+    pub(super) const fn now(self) -> Moment {
+        self.now
+    }
+
+    /// What the clock of the system shows at this moment; `None` where there is no such clock.
+    pub(super) fn on_system(self, at: Moment) -> Option<u64> {
+        Some(self.uptime_us?.saturating_add(at.as_micros()).saturating_sub(self.now.as_micros()))
+    }
+
+    /// The moment at which the clock of the system shows this; the start where that is past.
+    pub(super) fn at_system(self, micros: u64) -> Moment {
+        let system = self.uptime_us.unwrap_or(micros);
+        Moment::from_micros(micros.saturating_add(self.now.as_micros()).saturating_sub(system))
     }
 }
 

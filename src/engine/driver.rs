@@ -227,17 +227,9 @@ impl Driver {
                 (core.next_wake().map(|due| core.clock.instant(due)), core.watches.next(), measures)
             };
             tokio::select! {
-                command = inbox.next() => match command {
-                    None => break None,
-                    Some(EngineCommand::Stop { reply }) => break Some(reply),
-                    Some(command) => {
-                        let may_free_capacity = command.may_free_capacity();
-                        self.dispatch(command);
-                        if may_free_capacity {
-                            inbox.executed();
-                        }
-                    }
-                },
+                // The same inputs have the same effects, whatever comes at once: what there are few of first, and commands,
+                // of which there may be many, last.
+                biased;
                 Some(returned) = self.calls.next(), if !self.calls.is_empty() => self.returned(returned),
                 // The outbox has something, or the next wake comes earlier.
                 () = wake.notified() => {}
@@ -250,6 +242,17 @@ impl Driver {
                 () = until(self.upkeep.next()) => self.keep_up(),
                 () = until(next_look) => self.look(),
                 () = until(due) => self.core().submit(Box::new(Operation::Tick), Caller::Engine),
+                command = inbox.next() => match command {
+                    None => break None,
+                    Some(EngineCommand::Stop { reply }) => break Some(reply),
+                    Some(command) => {
+                        let may_free_capacity = command.may_free_capacity();
+                        self.dispatch(command);
+                        if may_free_capacity {
+                            inbox.executed();
+                        }
+                    }
+                },
             }
         };
         self.shut_down().await;

@@ -3,7 +3,7 @@
 use flowspec::{Both, Flowspec, Micros, Moment};
 use serde::{Deserialize, Serialize};
 
-use super::clock::ManagerClock;
+use super::clock::SystemClock;
 use super::reservation::Granted;
 use crate::admission::{Decision, GroupRequest, NewFlow, Request};
 use crate::manager::KeptFlow;
@@ -87,7 +87,7 @@ pub type Adoptions = Vec<Result<Granted, NotAdopted>>;
 
 impl KeptReservation {
     /// What the manager knows of a flow, without its client, its owner and its priorities.
-    pub(super) fn of(id: &str, kept: KeptFlow, clock: ManagerClock) -> Self {
+    pub(super) fn of(id: &str, kept: KeptFlow, clock: SystemClock) -> Self {
         let KeptFlow { interface, policy_class, group, qos, class, begins, ends, expires, is_established } =
             kept;
         let on_system = |at: Option<Moment>| at.and_then(|at| clock.on_system(at));
@@ -110,7 +110,7 @@ impl KeptReservation {
     }
 
     /// The request that stands for it.
-    pub(super) fn request(&self, clock: ManagerClock) -> Request {
+    pub(super) fn request(&self, clock: SystemClock) -> Request {
         let at = |micros: Option<u64>| micros.map(|micros| clock.at_system(micros));
         let left = self.expires_us.map(|micros| {
             let left = clock.at_system(micros).saturating_since(clock.now());

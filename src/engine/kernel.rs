@@ -120,6 +120,11 @@ pub trait Kernel: Send + Sync {
     /// How many packets have bypassed the classes of an interface.
     fn direct_packets(&self, index: u32) -> KernelFuture<u32>;
 
+    /// Microseconds since the machine started, with those of its sleep; `None` where the kernel does not say.
+    fn uptime_us(&self) -> Option<u64> {
+        crate::linux::uptime_us().ok()
+    }
+
     /// Changes of links from now on; `None` where the kernel does not report them.
     fn watch_links(&self) -> Option<LinkEvents>;
 }

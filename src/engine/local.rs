@@ -146,6 +146,11 @@ impl LocalEngine {
         &self.core
     }
 
+    /// What the clock of the system shows.
+    pub(super) fn uptime_us(&self) -> Option<u64> {
+        self.kernel.uptime_us()
+    }
+
     /// The link by which packets leave.
     async fn link(&self, query: RouteQuery) -> Result<Arc<Link>, EngineError> {
         let query = match self.routes.asked(query) {

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use tokio::sync::mpsc;
 
 use super::links::carries;
 use super::netlink::{Messages, Netlink};
@@ -50,6 +51,15 @@ pub enum LinkEvent {
 pub struct LinkEvents(Pin<Box<dyn Stream<Item = LinkEvent> + Send>>);
 
 impl LinkEvents {
+    /// The changes that a channel carries, for a kernel of a test.
+    pub fn of_channel(changes: mpsc::UnboundedReceiver<LinkEvent>) -> Self {
+        let next = |mut changes: mpsc::UnboundedReceiver<LinkEvent>| async move {
+            let event = changes.recv().await?;
+            Some((event, changes))
+        };
+        Self(Box::pin(stream::unfold(changes, next)))
+    }
+
     /// The next change; `None` once the kernel reports no more.
     pub async fn next(&mut self) -> Option<LinkEvent> {
         self.0.next().await
