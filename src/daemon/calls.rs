@@ -294,7 +294,8 @@ impl Caller {
         match admitted {
             Ok(admitted) => {
                 let route = route_of(&descriptor);
-                let attached = attach(&self.server.holdings, (id, &admitted), descriptor)?;
+                let (holdings, sockets) = (&self.server.holdings, &self.server.sockets);
+                let attached = attach((holdings, &**sockets), (id, &admitted), descriptor)?;
                 if let Some(route) = route {
                     self.follow_route(id, route);
                 }

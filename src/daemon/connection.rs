@@ -43,6 +43,7 @@ pub(super) async fn serve(stream: &UnixStream, caller: &Caller, counted: &Counte
         std::future::pending::<()>().await;
     };
     tokio::select! {
+        biased;
         () = read => {}
         () = answer_calls(Replies { stream }, caller, counted, (queue, Ended(ended), streaming)) => {}
     }
@@ -60,8 +61,9 @@ async fn read_calls(
     let mut descriptor: Option<OwnedFd> = None;
     loop {
         let received = tokio::select! {
-            received = stream.async_io(Interest::READABLE, || receive(stream, &mut buffer)) => received,
+            biased;
             () = until(&mut deadline) => break,
+            received = stream.async_io(Interest::READABLE, || receive(stream, &mut buffer)) => received,
         };
         let Ok(Received { bytes, descriptors, truncated }) = received else { break };
         let is_too_many = truncated || descriptors.len() + usize::from(descriptor.is_some()) > 1;
@@ -92,6 +94,7 @@ async fn read_calls(
             let own = if frames.is_within_message() { None } else { descriptor.take() };
             let call = Ok(Message { bytes: message, descriptor: own });
             tokio::select! {
+                biased;
                 sent = calls.send(call) => if sent.is_err() { return },
                 // A stream does not end by itself: what waits behind it may be a queue and no more.
                 _ = is_streaming.wait_for(|streaming| *streaming), if calls.capacity() == 0 => return,

@@ -2,16 +2,17 @@
 //!
 //! An id is here from its request on, so that the events of a flow are shown to its user from the first one on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::Bytes;
 use tokio::task::AbortHandle;
 
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
-use super::journal::{Journal, Key};
+use super::journal::Journal;
 use super::notices::{Notices, Process};
 use super::saved::{HeldSocket, Line, SavedFlow, SavedGroup};
+use super::state_log::Key;
 use crate::admission::Decision;
 use crate::admission::GroupRequest;
 use crate::control::{DecisionDetails, Notice, Release};
@@ -26,16 +27,17 @@ pub(super) struct Holdings {
     epoch: Arc<str>,
 }
 
+/// What is gone through is in an order, so that the same calls are followed by the same releases.
 #[derive(Default)]
 struct State {
     /// By their ids.
-    held: HashMap<String, Held>,
+    held: BTreeMap<String, Held>,
     /// The ids by the cookies of the sockets.
     sockets: HashMap<u64, String>,
     /// The flows that wait for capacity.
-    waiting: HashMap<String, Waiting>,
+    waiting: BTreeMap<String, Waiting>,
     /// The groups that clients have made.
-    groups: HashMap<String, HeldGroup>,
+    groups: BTreeMap<String, HeldGroup>,
     /// The connections that are open.
     open: HashSet<ConnectionId>,
     /// How many ids each user has.
@@ -304,23 +306,15 @@ impl Holdings {
         let held = state.held.iter().filter(|(_, held)| {
             held.granted.is_some() && only.is_none_or(|uid| uid == held.client.process.uid)
         });
-        let shown = held.map(|(id, held)| held.shown(id));
-        let mut shown: Vec<_> = shown.collect();
-        shown.sort_by(|a, b| a.id.cmp(&b.id));
-        shown
+        held.map(|(id, held)| held.shown(id)).collect()
     }
 
     /// The first reservations of all in the order of their ids; no more than these are copied.
     #[cfg(feature = "cli")]
     pub(super) fn first_shown(&self, most: usize) -> Vec<Shown> {
         let state = self.state();
-        let mut held: Vec<_> = state.held.iter().filter(|(_, held)| held.granted.is_some()).collect();
-        if held.len() > most {
-            held.select_nth_unstable_by_key(most, |(id, _)| *id);
-            held.truncate(most);
-        }
-        held.sort_unstable_by_key(|(id, _)| *id);
-        held.into_iter().map(|(id, held)| held.shown(id)).collect()
+        let held = state.held.iter().filter(|(_, held)| held.granted.is_some());
+        held.take(most).map(|(id, held)| held.shown(id)).collect()
     }
 
     /// How many reservations are held.
@@ -600,6 +594,6 @@ impl Drop for Requested {
     }
 }
 
-fn keys<T>(map: &HashMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {
+fn keys<T>(map: &BTreeMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {
     map.iter().filter(|(_, value)| is(value)).map(|(id, _)| id.clone()).collect()
 }

@@ -4,7 +4,7 @@
 //! when it starts, when it has become long, and after a failure. Nothing else depends on it: without it, reservations
 //! end with the daemon.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,32 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::saved::{Line, append, header};
-
-/// What has a line.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(super) enum Key {
-    Flow(String),
-    Group(String),
-}
-
-impl Key {
-    /// The line of what is held no more.
-    pub(super) fn ended(&self) -> Line {
-        match self.clone() {
-            Self::Flow(id) => Line::FlowEnd { id },
-            Self::Group(id) => Line::GroupEnd { id },
-        }
-    }
-}
-
-/// What the lines say now.
-pub(super) struct Lines {
-    /// The line about something; that it has ended, where there is nothing any more.
-    pub(super) of: Box<dyn Fn(&Key) -> Line + Send>,
-    /// Everything that is held.
-    pub(super) all: Box<dyn Fn() -> Vec<Key> + Send>,
-}
+use super::state_log::{Key, Lines, StateLog, StateWrite};
 
 /// Notes what has changed.
 pub(super) struct Journal {
@@ -51,7 +26,7 @@ pub(super) struct Journal {
 
 #[derive(Default)]
 struct Changed {
-    keys: HashSet<Key>,
+    keys: BTreeSet<Key>,
     /// So much has changed that the whole file is written again.
     is_all: bool,
     /// Whether nothing is written (any more).
@@ -60,11 +35,14 @@ struct Changed {
     is_removed: bool,
 }
 
+impl Changed {
+    fn take(&mut self) -> (BTreeSet<Key>, bool) {
+        (std::mem::take(&mut self.keys), std::mem::take(&mut self.is_all))
+    }
+}
+
 /// From this number of unwritten changes on, the whole file is written again.
 const MOST_NOTED: usize = 65_536;
-
-/// How many lines beyond twice those that are needed the file may have.
-const MOST_SURPLUS: usize = 4096;
 
 /// How long the first change waits for others, so that a busy daemon does not wake the thread for each: many are written at
 /// once, and of a reservation that has ended meanwhile its end alone.
@@ -102,18 +80,15 @@ impl Journal {
     ///
     /// - **Errors**: the thread cannot be started.
     pub(super) fn write(self: &Arc<Self>, path: PathBuf, system: String, lines: Lines) -> io::Result<Writer> {
-        {
-            let mut changed = self.changed();
-            (changed.is_closed, changed.is_all) = (false, true);
-        }
+        self.open();
         let journal = Arc::clone(self);
         let (end, ended) = oneshot::channel();
-        let mut file = StateFile { path, system, lines, file: None, surplus: 0 };
+        let mut file = StateFile { path, log: StateLog::new(system, lines), file: None };
         let run = move || {
             while let Some((keys, is_all)) = journal.next() {
                 if let Err(error) = file.write(&keys, is_all) {
                     journal.failed(&file.path, &error);
-                    file.file = None;
+                    file.log.failed();
                     journal.pause();
                 }
             }
@@ -128,6 +103,21 @@ impl Journal {
         Ok(Writer { journal: Arc::clone(self), ended: Some(ended) })
     }
 
+    /// From now on what changes is noted, and everything is to be written.
+    pub(super) fn open(&self) {
+        let mut changed = self.changed();
+        (changed.is_closed, changed.is_all) = (false, true);
+    }
+
+    /// What has changed and is not written yet, without waiting; `None` where there is nothing.
+    pub(super) fn noted(&self) -> Option<(BTreeSet<Key>, bool)> {
+        let mut changed = self.changed();
+        if changed.is_closed || (!changed.is_all && changed.keys.is_empty()) {
+            return None;
+        }
+        Some(changed.take())
+    }
+
     /// Writes nothing any more.
     fn close(&self, is_removed: bool) {
         *self.changed() = Changed { is_closed: true, is_removed, ..Changed::default() };
@@ -140,7 +130,7 @@ impl Journal {
     }
 
     /// Waits for changes; `None` once the journal is closed.
-    fn next(&self) -> Option<(HashSet<Key>, bool)> {
+    fn next(&self) -> Option<(BTreeSet<Key>, bool)> {
         let is_idle =
             |changed: &mut Changed| !changed.is_closed && !changed.is_all && changed.keys.is_empty();
         let waited = self.wake.wait_while(self.changed(), is_idle);
@@ -151,8 +141,7 @@ impl Journal {
         if changed.is_closed {
             return None;
         }
-        let is_all = std::mem::take(&mut changed.is_all);
-        Some((std::mem::take(&mut changed.keys), is_all))
+        Some(changed.take())
     }
 
     fn failed(&self, path: &Path, error: &io::Error) {
@@ -203,31 +192,26 @@ impl Drop for Writer {
 /// The file, and what it says.
 struct StateFile {
     path: PathBuf,
-    system: String,
-    lines: Lines,
-    /// `None` where the file is to be written as a whole.
+    log: StateLog,
+    /// What the path named when it was written as a whole.
     file: Option<File>,
-    /// How many more lines may be appended.
-    surplus: usize,
 }
 
 impl StateFile {
-    fn write(&mut self, keys: &HashSet<Key>, is_all: bool) -> io::Result<()> {
-        let Some(file) = self.file.as_mut().filter(|_| !is_all && keys.len() <= self.surplus) else {
-            return self.replace();
-        };
-        let mut bytes = Vec::new();
-        keys.iter().for_each(|key| append(&(self.lines.of)(key), &mut bytes));
-        self.surplus -= keys.len();
-        file.write_all(&bytes)
+    fn write(&mut self, keys: &BTreeSet<Key>, is_all: bool) -> io::Result<()> {
+        match (self.log.next(keys, is_all), &mut self.file) {
+            (StateWrite::Append(bytes), Some(file)) => file.write_all(&bytes),
+            (StateWrite::Append(_), None) => {
+                let whole = self.log.whole();
+                self.replace(&whole)
+            }
+            (StateWrite::Replace(bytes), _) => self.replace(&bytes),
+        }
     }
 
     /// Writes everything to a new file, which takes the place of the one before.
-    fn replace(&mut self) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        append(&header(&self.system), &mut bytes);
-        let keys = (self.lines.all)();
-        keys.iter().for_each(|key| append(&(self.lines.of)(key), &mut bytes));
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file = None;
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
@@ -237,9 +221,8 @@ impl StateFile {
         }
         // A file of this name is never followed elsewhere, and other users do not read what is held.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         fs::rename(&new, &self.path)?;
-        self.surplus = keys.len() + MOST_SURPLUS;
         self.file = Some(file);
         Ok(())
     }
@@ -250,6 +233,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::saved::read;
+    use super::super::state_log::MOST_SURPLUS;
     use super::*;
 
     fn lines() -> Lines {
@@ -320,12 +304,11 @@ mod tests {
     fn a_file_does_not_grow_without_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let mut file =
-            StateFile { path: path.clone(), system: "s".into(), lines: lines(), file: None, surplus: 0 };
-        file.write(&HashSet::new(), true).unwrap();
+        let mut file = StateFile { path: path.clone(), log: StateLog::new("s".into(), lines()), file: None };
+        file.write(&BTreeSet::new(), true).unwrap();
         let empty = fs::metadata(&path).unwrap().len();
         for number in 0..=MOST_SURPLUS {
-            file.write(&HashSet::from([Key::Flow(number.to_string())]), false).unwrap();
+            file.write(&BTreeSet::from([Key::Flow(number.to_string())]), false).unwrap();
         }
         assert_eq!(fs::metadata(&path).unwrap().len(), empty, "it was replaced");
     }

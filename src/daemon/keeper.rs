@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holdings::Holdings;
-use super::journal::{Journal, Key, Lines, Writer};
+use super::journal::{Journal, Writer};
 use super::recovery::Recovered;
+use super::state_log::{Key, Lines};
 use crate::engine::LocalEngine;
 use crate::failure::{KernelCall, KernelFailure};
 use crate::policy::Policy;
@@ -60,7 +61,7 @@ pub(super) fn grace(policy: &Policy) -> Duration {
 }
 
 /// What is written down of what is held.
-fn lines(engine: &Arc<LocalEngine>, holdings: &Arc<Holdings>) -> Lines {
+pub(super) fn lines(engine: &Arc<LocalEngine>, holdings: &Arc<Holdings>) -> Lines {
     // The thread that writes keeps neither.
     let (engine, of, all) = (Arc::downgrade(engine), Arc::downgrade(holdings), Arc::downgrade(holdings));
     let line = move |key: &Key| {

@@ -8,10 +8,11 @@
 //! - [`DaemonOptions`]: the policy's files, and what the command line sets in their place.
 //! - [`Daemon`] serves; [`DaemonHandle`] is what signals ask of it.
 //! - [`DaemonStartError`]: why it does not start.
+//! - [`EmbeddedDaemon`] is the same without sockets, files and a kernel of its own, which a simulation brings.
 //!
 //! # How a call is served
 //!
-//! `server` accepts connections, which share `state`; `connection` reads one, with bounds on what a peer may send and leave unread, and has
+//! `server` accepts connections, which `core` serves and which share `state`; `connection` reads one, with bounds on what a peer may send and leave unread, and has
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
@@ -19,7 +20,7 @@
 //!
 //! # After a kill
 //!
-//! `journal` writes down what is held, as lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
+//! `journal` writes down what is held, as `state_log` says in lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
 //! engine grant everything again, and ends after a grace period what neither a client nor a socket has claimed.
 //!
 //! # Order of calls
@@ -31,6 +32,8 @@ mod calls;
 mod confined;
 mod connection;
 mod control_file;
+mod core;
+mod embedded;
 mod error;
 mod held;
 mod holdings;
@@ -52,10 +55,14 @@ mod service;
 mod socket_file;
 mod sockets;
 mod state;
+mod state_log;
 mod streams;
 mod users;
 
+pub use embedded::{EmbeddedClient, EmbeddedDaemon, EmbeddedFlow, EmbeddedOptions};
 pub use error::DaemonStartError;
 pub use options::DaemonOptions;
 pub use recovery::Recovered;
 pub use server::{Daemon, DaemonHandle};
+pub use sockets::HostSockets;
+pub use state_log::StateWrite;

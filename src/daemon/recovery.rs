@@ -1,10 +1,10 @@
 //! What a daemon that was killed has held: read at the start, granted again, and ended where no client and no socket
 //! claims it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use super::holdings::Holdings;
 use super::saved::{SavedFlow, SavedState, read};
-use crate::engine::{Adoptions, Engine, KeptReservation, KeptReservations, LocalEngine};
-use crate::linux::live_sockets;
+use super::sockets::HostSockets;
+use super::state::Server;
+use crate::engine::{Adoptions, Engine, KeptReservation, KeptReservations};
 use crate::tc::Handle;
 
 /// What became of the reservations of a daemon that was killed.
@@ -42,9 +43,14 @@ const MOST_BYTES: u64 = 64 << 20;
 impl Recovery {
     /// Reads a state file that was written on this system; whatever is wrong with it is reported and ignored.
     pub(super) fn read(path: &Path, system: &str) -> Self {
+        Self::of(contents(path), (path, system))
+    }
+
+    /// The same of what is in the file; `None` where there is none.
+    pub(super) fn of(contents: io::Result<Option<Vec<u8>>>, (path, system): (&Path, &str)) -> Self {
         let mut recovery = Self::default();
         let problem = |problem: &dyn fmt::Display| format!("{}: {problem}; it is ignored", path.display());
-        match contents(path) {
+        match contents {
             Ok(None) => return recovery,
             Err(error) => recovery.report.problems.push(problem(&error)),
             Ok(Some(bytes)) => match read(&bytes, system) {
@@ -56,9 +62,6 @@ impl Recovery {
             let lines = recovery.state.damaged;
             let damaged = format!("{}: {lines} damaged lines were skipped", path.display());
             recovery.report.problems.push(damaged);
-        }
-        if !recovery.state.flows.is_empty() {
-            recovery.leave_out_ended();
         }
         recovery
     }
@@ -101,8 +104,11 @@ impl Recovery {
     }
 
     /// Leaves out the flows whose sockets have ended. Where the kernel does not say, they wait for their clients.
-    fn leave_out_ended(&mut self) {
-        let live = live_sockets();
+    pub(super) async fn leave_out_ended(&mut self, sockets: &dyn HostSockets) {
+        if self.state.flows.is_empty() {
+            return;
+        }
+        let live = sockets.live().await;
         if let Err(failure) = &live {
             self.report.problems.push(format!("the sockets of reservations cannot be listed: {failure}"));
         }
@@ -133,10 +139,10 @@ pub(super) fn state_path(socket: &Path) -> PathBuf {
 /// The bytes of a state file; `None` where there is none.
 ///
 /// - **Errors**: it cannot be read, or is not what a daemon of this user writes.
-fn contents(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let other = |problem: &str| std::io::Error::other(problem.to_owned());
+fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let other = |problem: &str| io::Error::other(problem.to_owned());
     let file = match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
     if !file.is_file() {
@@ -159,12 +165,11 @@ fn contents(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 /// Ends what no client has claimed after this time, and no socket keeps.
-pub(super) async fn end_unclaimed(engine: Arc<LocalEngine>, holdings: Arc<Holdings>, grace: Duration) {
+pub(super) async fn end_unclaimed(server: Arc<Server>, grace: Duration) {
     tokio::time::sleep(grace).await;
-    let live = tokio::task::spawn_blocking(live_sockets).await;
-    let live: HashSet<u64> = live.ok().and_then(Result::ok).unwrap_or_default();
-    let (_, groups) = holdings.end_unclaimed(&live);
-    groups.into_iter().for_each(|id| engine.end_group(id));
+    let live = server.sockets.live().await.unwrap_or_default();
+    let (_, groups) = server.holdings.end_unclaimed(&live);
+    groups.into_iter().for_each(|id| server.engine.end_group(id));
 }
 
 impl Recovered {

@@ -3,54 +3,40 @@
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use super::audit::{self, AuditLog, Owners};
-use super::calls::Caller;
+use super::audit::AuditLog;
 use super::confined::Confined;
-use super::connection::serve;
 use super::control_file::ControlFile;
+use super::core::{Core, Parts, serve_client};
 use super::error::DaemonStartError;
-use super::held::{Client, ConnectionId};
-use super::holdings::Holdings;
 #[cfg(feature = "cli")]
 use super::http::{BoundEndpoint, HttpEndpoint};
-use super::journal::Journal;
 use super::keeper::{StateKeeper, grace};
-use super::notices::{Notices, Process};
 use super::notifications::tell_stopping;
-use super::observed::Observed;
 use super::options::DaemonOptions;
 use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
-use super::replies::refuse;
 use super::service::keep_alive;
-use super::sockets::follow_ends;
+use super::sockets::{SystemSockets, follow_ends};
 use super::state::{Server, administrators, read};
-use super::users::{UserLimits, Users};
-use crate::control::limits::{
-    MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
-};
-use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
-use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, LocalEngine};
+use crate::control::{ControlError, DEFAULT_SOCKET};
+use crate::engine::{Engine, EngineError, Events, InterfaceReport};
 use crate::linux::service_manager::passed_listener;
-use crate::linux::{Netlink, SocketEnds, random_name, system_id};
+use crate::linux::{Netlink, random_name, system_id};
 #[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
-use crate::policy::Policy;
 
 /// A daemon that listens.
 pub struct Daemon {
     server: Arc<Server>,
     control: ControlFile,
     socket: PathBuf,
-    ends: SocketEnds,
     #[cfg(feature = "cli")]
     http: Option<HttpEndpoint>,
     state: StateKeeper,
@@ -93,42 +79,28 @@ impl Daemon {
         }
         // Before the first thread, and after what needs more.
         let confined = Confined::of(&options, &policy, &socket);
-        let ends = SocketEnds::open()?;
-        let limits = limits(&policy);
-        let grace = grace(&policy);
-        let system = system_id()?;
+        let sockets = Arc::new(SystemSockets::open()?);
+        let (grace, system) = (grace(&policy), system_id()?);
         let state = state_path(&socket);
-        let recovery = Recovery::read(&state, &system);
-        let notices: Arc<Notices> = Arc::default();
-        let journal = Journal::new();
-        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &random_name()?);
-        let (engine, adoptions, audit) = start_engine(policy, &holdings, &recovery).await?;
-        let overcommitted = Arc::clone(&notices);
-        engine.subscribe(Arc::new(move |interface: &str, over| {
-            overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
-        }));
-        let recovered = recovery.adopt(adoptions, &holdings);
-        let state = StateKeeper::start(journal, (state, system), (&engine, &holdings), recovered, grace)?;
-        let server = Arc::new(Server {
-            engine,
-            holdings,
-            notices,
-            users: Users::new(limits),
+        let parts = Parts {
+            policy,
             files: options.policy,
-            reload: tokio::sync::Mutex::default(),
-            draining: AtomicBool::new(false),
-            connections: AtomicU64::new(0),
-            observed: Observed::default(),
+            administrators,
             confined,
-            administrators: Mutex::new(administrators),
-        });
+            kernel: Arc::new(Netlink::open()?),
+            sockets,
+            epoch: random_name()?,
+            recovery: Recovery::read(&state, &system),
+        };
+        let Core { server, journal, recovered, audit } = Core::start(parts).await?;
+        let of = (&server.engine, &server.holdings);
+        let state = StateKeeper::start(journal, (state, system), of, recovered, grace)?;
         #[cfg(feature = "cli")]
         let http = http.map(|bound| bound.start(Arc::clone(&server))).transpose()?;
         Ok(Self {
             server,
             control,
             socket,
-            ends,
             audit,
             #[cfg(feature = "cli")]
             http,
@@ -168,10 +140,9 @@ impl Daemon {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonStartError> {
         #[cfg(feature = "cli")]
         let http = self.http;
-        let Self { server, control, ends, state, audit, .. } = self;
-        let (engine, holdings) = (Arc::clone(&server.engine), Arc::clone(&server.holdings));
-        let unclaimed = tokio::spawn(end_unclaimed(engine, holdings, state.grace));
-        let ended = follow_ends(ends, Arc::clone(&server.holdings));
+        let Self { server, control, state, audit, .. } = self;
+        let unclaimed = tokio::spawn(end_unclaimed(Arc::clone(&server), state.grace));
+        let ended = follow_ends(Arc::clone(&server.sockets), Arc::clone(&server.holdings));
         server.tell_ready();
         let result = tokio::select! {
             () = accept(&server, &control) => Ok(()),
@@ -221,27 +192,6 @@ fn path_of(listener: &UnixListener) -> Option<PathBuf> {
     listener.local_addr().ok()?.as_pathname().map(Path::to_owned)
 }
 
-/// Starts the engine, with its audit log where the policy wants one.
-async fn start_engine(
-    policy: Policy,
-    holdings: &Arc<Holdings>,
-    recovery: &Recovery,
-) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
-    let (kernel, kept) = (Arc::new(Netlink::open()?), &recovery.kept());
-    let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
-        let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
-        return Ok((engine, adoptions, None));
-    };
-    let holdings = Arc::downgrade(holdings);
-    // What is adopted is held once the engine has granted it.
-    let before = recovery.processes();
-    let owners: Owners =
-        Arc::new(move |id: &str| holdings.upgrade()?.process(id).or_else(|| before.get(id).copied()));
-    let (log, sink) = audit::start(settings, &policy, owners)?;
-    let (engine, adoptions) = LocalEngine::start_audited(Arc::new(policy), kernel, kept, sink).await?;
-    Ok((engine, adoptions, Some(log)))
-}
-
 /// Accepts connections, for ever. Those that are open end with it.
 async fn accept(server: &Arc<Server>, control: &ControlFile) {
     let mut connections = JoinSet::new();
@@ -257,50 +207,10 @@ async fn accept(server: &Arc<Server>, control: &ControlFile) {
     }
 }
 
-/// Serves one connection and releases what lives with it.
+/// Serves one connection.
 async fn connection(server: Arc<Server>, stream: UnixStream) {
     let administrators = *server.administrators.lock().unwrap_or_else(PoisonError::into_inner);
     // A socket without credentials has no peer any more.
     let Ok(peer) = Peer::of(&stream, administrators) else { return };
-    let counted = match server.users.connect(peer.uid, !peer.is_administrator) {
-        Ok(counted) => counted,
-        Err(error) => return refuse(&stream, &error),
-    };
-    let connection = ConnectionId(server.connections.fetch_add(1, Ordering::Relaxed));
-    let process = Process { uid: peer.uid, pid: peer.pid };
-    let guard = Connected::new(&server, connection);
-    let caller = Caller { server: Arc::clone(&server), peer, client: Client { connection, process } };
-    serve(&stream, &caller, &counted).await;
-    drop(guard);
-}
-
-/// A connection that is open. Dropped, also when its task is aborted, it releases what lives with it.
-struct Connected<'a> {
-    server: &'a Server,
-    connection: ConnectionId,
-}
-
-impl<'a> Connected<'a> {
-    fn new(server: &'a Server, connection: ConnectionId) -> Self {
-        server.holdings.connected(connection);
-        Self { server, connection }
-    }
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        let left = self.server.holdings.disconnected(self.connection);
-        left.waiting.iter().for_each(|id| self.server.engine.stop_waiting(id));
-        left.groups.into_iter().for_each(|id| self.server.engine.end_group(id));
-    }
-}
-
-fn limits(policy: &Policy) -> UserLimits {
-    let daemon = policy.daemon.clone().unwrap_or_default();
-    UserLimits {
-        connections: daemon.connections_per_user.unwrap_or(MOST_CONNECTIONS_OF_A_USER),
-        flows: daemon.flows_per_user.unwrap_or(MOST_FLOWS_OF_A_USER),
-        calls_a_second: daemon.calls_per_second.unwrap_or(MOST_CALLS_A_SECOND),
-        all_connections: MOST_CONNECTIONS,
-    }
+    serve_client(server, stream, peer).await;
 }

@@ -13,6 +13,7 @@ use super::notices::Notices;
 use super::notifications::tell_reloading;
 use super::observed::Observed;
 use super::requests::{failed, value};
+use super::sockets::HostSockets;
 use super::users::Users;
 use crate::admission::ClassTotals;
 use crate::control::{ControlError, PolicyClassRecord, ReportedProblem};
@@ -26,6 +27,7 @@ pub(super) struct Server {
     pub(super) engine: Arc<LocalEngine>,
     pub(super) holdings: Arc<Holdings>,
     pub(super) notices: Arc<Notices>,
+    pub(super) sockets: Arc<dyn HostSockets>,
     pub(super) users: Arc<Users>,
     pub(super) files: Vec<PathBuf>,
     /// One reload at a time: the files that were read last count.

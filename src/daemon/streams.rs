@@ -75,8 +75,9 @@ impl Caller {
         }
         loop {
             let notice = tokio::select! {
-                notice = notices.recv() => notice,
+                biased;
                 () = ended.wait() => None,
+                notice = notices.recv() => notice,
             };
             match notice {
                 Some(notice) if next(replies, &notice).await => {}
@@ -95,8 +96,9 @@ impl Caller {
         }
         loop {
             let first = tokio::select! {
-                event = events.next() => event,
+                biased;
                 () = ended.wait() => None,
+                event = events.next() => event,
             };
             // The engine has stopped, or the client is gone.
             let Some(first) = first else { return StreamEnd::Closed };

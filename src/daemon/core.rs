@@ -1,0 +1,157 @@
+//! The daemon behind its control socket and its state file: what it shares among connections, and how it serves one.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::UnixStream;
+
+use super::audit::{self, AuditLog, Owners};
+use super::calls::Caller;
+use super::confined::Confined;
+use super::connection::serve;
+use super::error::DaemonStartError;
+use super::held::{Client, ConnectionId};
+use super::holdings::Holdings;
+use super::journal::Journal;
+use super::notices::{Notices, Process};
+use super::observed::Observed;
+use super::peer::Peer;
+use super::recovery::{Recovered, Recovery};
+use super::replies::refuse;
+use super::sockets::HostSockets;
+use super::state::Server;
+use super::users::{UserLimits, Users};
+use crate::control::Notice;
+use crate::control::limits::{
+    MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
+};
+use crate::engine::{Adoptions, Engine, KeptReservations, Kernel, LocalEngine};
+use crate::policy::Policy;
+
+/// What a daemon is started with.
+pub(super) struct Parts {
+    pub(super) policy: Policy,
+    /// The files that the policy was read from.
+    pub(super) files: Vec<PathBuf>,
+    /// The group whose members are administrators.
+    pub(super) administrators: Option<u32>,
+    pub(super) confined: Confined,
+    pub(super) kernel: Arc<dyn Kernel>,
+    pub(super) sockets: Arc<dyn HostSockets>,
+    /// The name of this run of the daemon.
+    pub(super) epoch: String,
+    /// What a daemon before this one has left.
+    pub(super) recovery: Recovery,
+}
+
+/// A daemon that has started its engine.
+pub(super) struct Core {
+    pub(super) server: Arc<Server>,
+    /// Notes nothing until it is opened.
+    pub(super) journal: Arc<Journal>,
+    pub(super) recovered: Recovered,
+    pub(super) audit: Option<AuditLog>,
+}
+
+impl Core {
+    /// Starts the engine, which grants again what was held before.
+    ///
+    /// - **Errors**: the kernel's; the audit log's.
+    pub(super) async fn start(parts: Parts) -> Result<Self, DaemonStartError> {
+        let Parts { policy, files, administrators, confined, kernel, sockets, epoch, mut recovery } = parts;
+        recovery.leave_out_ended(&*sockets).await;
+        let limits = limits(&policy);
+        let notices: Arc<Notices> = Arc::default();
+        let journal = Journal::new();
+        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &epoch);
+        let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, &recovery).await?;
+        let overcommitted = Arc::clone(&notices);
+        engine.subscribe(Arc::new(move |interface: &str, over| {
+            overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
+        }));
+        let recovered = recovery.adopt(adoptions, &holdings);
+        let server = Arc::new(Server {
+            engine,
+            holdings,
+            notices,
+            sockets,
+            users: Users::new(limits),
+            files,
+            reload: tokio::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+            observed: Observed::default(),
+            confined,
+            administrators: Mutex::new(administrators),
+        });
+        Ok(Self { server, journal, recovered, audit })
+    }
+}
+
+/// Starts the engine, with its audit log where the policy wants one.
+async fn start_engine(
+    policy: Policy,
+    kernel: Arc<dyn Kernel>,
+    holdings: &Arc<Holdings>,
+    recovery: &Recovery,
+) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
+    let kept = &recovery.kept();
+    let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
+        let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
+        return Ok((engine, adoptions, None));
+    };
+    let holdings = Arc::downgrade(holdings);
+    // What is adopted is held once the engine has granted it.
+    let before = recovery.processes();
+    let owners: Owners =
+        Arc::new(move |id: &str| holdings.upgrade()?.process(id).or_else(|| before.get(id).copied()));
+    let (log, sink) = audit::start(settings, &policy, owners)?;
+    let (engine, adoptions) = LocalEngine::start_audited(Arc::new(policy), kernel, kept, sink).await?;
+    Ok((engine, adoptions, Some(log)))
+}
+
+/// Serves one connection and releases what lives with it.
+pub(super) async fn serve_client(server: Arc<Server>, stream: UnixStream, peer: Peer) {
+    let counted = match server.users.connect(peer.uid, !peer.is_administrator) {
+        Ok(counted) => counted,
+        Err(error) => return refuse(&stream, &error),
+    };
+    let connection = ConnectionId(server.connections.fetch_add(1, Ordering::Relaxed));
+    let process = Process { uid: peer.uid, pid: peer.pid };
+    let guard = Connected::new(&server, connection);
+    let caller = Caller { server: Arc::clone(&server), peer, client: Client { connection, process } };
+    serve(&stream, &caller, &counted).await;
+    drop(guard);
+}
+
+/// A connection that is open. Dropped, also when its task is aborted, it releases what lives with it.
+struct Connected<'a> {
+    server: &'a Server,
+    connection: ConnectionId,
+}
+
+impl<'a> Connected<'a> {
+    fn new(server: &'a Server, connection: ConnectionId) -> Self {
+        server.holdings.connected(connection);
+        Self { server, connection }
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        let left = self.server.holdings.disconnected(self.connection);
+        left.waiting.iter().for_each(|id| self.server.engine.stop_waiting(id));
+        left.groups.into_iter().for_each(|id| self.server.engine.end_group(id));
+    }
+}
+
+fn limits(policy: &Policy) -> UserLimits {
+    let daemon = policy.daemon.clone().unwrap_or_default();
+    UserLimits {
+        connections: daemon.connections_per_user.unwrap_or(MOST_CONNECTIONS_OF_A_USER),
+        flows: daemon.flows_per_user.unwrap_or(MOST_FLOWS_OF_A_USER),
+        calls_a_second: daemon.calls_per_second.unwrap_or(MOST_CALLS_A_SECOND),
+        all_connections: MOST_CONNECTIONS,
+    }
+}
