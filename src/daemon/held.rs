@@ -30,6 +30,8 @@ pub(super) struct Held {
     /// `None` while the engine has not answered.
     pub(super) granted: Option<HeldGrant>,
     pub(super) socket: Option<HeldSocket>,
+    /// Whether its socket may have ended unseen: it was not listed when the sockets that live were.
+    pub(super) is_doubtful: bool,
     /// The run of the daemon that has granted it.
     pub(super) epoch: Arc<str>,
     /// Whether its client is known to be there: it has asked for it, or has claimed it since.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::Bytes;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
@@ -25,6 +26,8 @@ pub(super) struct Holdings {
     journal: Arc<Journal>,
     /// This run of the daemon.
     epoch: Arc<str>,
+    /// A connection has ended, and sockets of its reservations may have as well.
+    doubt: Notify,
 }
 
 /// What is gone through is in an order, so that the same calls are followed by the same releases.
@@ -86,7 +89,13 @@ pub(super) struct LeftBehind {
 impl Holdings {
     /// What is held in this run of the daemon, `epoch`; the journal is told what changes.
     pub(super) fn new(notices: Arc<Notices>, journal: Arc<Journal>, epoch: &str) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), notices, journal, epoch: epoch.into() })
+        Arc::new(Self {
+            state: Mutex::default(),
+            notices,
+            journal,
+            epoch: epoch.into(),
+            doubt: Notify::new(),
+        })
     }
 
     /// A connection begins.
@@ -105,6 +114,9 @@ impl Holdings {
         let groups: Vec<_> = keys(&state.groups, |group| group.client.connection == connection);
         let waiting: Vec<_> = keys(&state.waiting, |waiting| waiting.client.connection == connection);
         state.groups.retain(|_, group| group.client.connection != connection);
+        if state.held.values().any(|held| held.is_doubtful && held.client.connection == connection) {
+            self.doubt.notify_one();
+        }
         waiting.iter().for_each(|id| state.stop_waiting(id));
         drop(state);
         groups.iter().for_each(|id| self.journal.note(Key::Group(id.clone())));
@@ -130,7 +142,7 @@ impl Holdings {
             return Err(NotRequested::Taken);
         }
         let epoch = Arc::clone(&self.epoch);
-        let held = Held { client, granted: None, socket: None, epoch, is_claimed: true };
+        let held = Held { client, granted: None, socket: None, is_doubtful: false, epoch, is_claimed: true };
         state.held.insert(id.to_owned(), held);
         *state.counts.entry(client.process.uid).or_default() += 1;
         Ok(Requested { holdings: Arc::clone(self), id: id.to_owned(), client, is_done: false })
@@ -215,6 +227,7 @@ impl Holdings {
         }
         let Some(held) = state.held.get_mut(id).filter(|held| held.granted.is_some()) else { return false };
         let before = held.socket.replace(socket);
+        held.is_doubtful = false;
         if let Some(before) = before {
             state.sockets.remove(&before.cookie);
         }
@@ -244,6 +257,11 @@ impl Holdings {
         ids
     }
 
+    /// Waits until sockets may have ended unseen that no connection stands for any more.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
     /// The cookies of all sockets that reservations live with.
     pub(super) fn cookies(&self) -> HashSet<u64> {
         self.state().sockets.keys().copied().collect()
@@ -260,6 +278,13 @@ impl Holdings {
                 is_gone && (socket.is_listed || !open.contains(&held.client.connection))
             })
         });
+        for held in state.held.values_mut() {
+            if let Some(socket) = held.socket.as_mut().filter(|socket| known.contains(&socket.cookie)) {
+                let is_live = live.contains(&socket.cookie);
+                socket.is_listed |= is_live;
+                held.is_doubtful = !is_live;
+            }
+        }
         drop(state);
         self.release_all(ended);
     }
@@ -386,6 +411,7 @@ impl Holdings {
             client,
             granted: Some(HeldGrant { reservation, admitted, decision, requester, is_committed }),
             socket: *socket,
+            is_doubtful: socket.is_some_and(|socket| !socket.is_listed),
             epoch: epoch.as_str().into(),
             is_claimed: false,
         };

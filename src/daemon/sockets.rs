@@ -127,8 +127,19 @@ pub(super) async fn follow_ends(
     sockets: Arc<dyn HostSockets>,
     holdings: Arc<Holdings>,
 ) -> Result<(), KernelFailure> {
+    let mut ended = sockets.ended();
     loop {
-        match sockets.ended().await? {
+        let reported = tokio::select! {
+            biased;
+            reported = &mut ended => reported?,
+            () = holdings.doubted() => {
+                resync(&*sockets, &holdings).await?;
+                continue;
+            }
+        };
+        // What has come meanwhile waits in the kernel's queue.
+        ended = sockets.ended();
+        match reported {
             EndedSockets::Cookies(cookies) => drop(holdings.sockets_ended(&cookies)),
             EndedSockets::Overrun => resync(&*sockets, &holdings).await?,
         }
