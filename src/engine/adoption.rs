@@ -19,7 +19,7 @@ impl Driver {
     /// Prepares the interfaces of these names, and those of the reservations: there trees that an ended process has left are
     /// kept, and on the interfaces on whose wires they send.
     ///
-    /// - **Errors**: the kernel's. What was prepared before is taken back.
+    /// - **Errors**: the kernel's. What was prepared before is taken back where there are no reservations.
     pub(super) async fn prepare_all(
         &mut self,
         mut names: BTreeSet<String>,

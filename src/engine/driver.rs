@@ -179,7 +179,7 @@ impl Driver {
 
     /// Prepares the interface of this name, if it exists.
     ///
-    /// - **Errors**: the kernel's. What was prepared before is taken back.
+    /// - **Errors**: the kernel's. What was prepared before is taken back, unless trees are kept.
     pub(super) async fn prepare(&mut self, interface: &str) -> Result<(), KernelFailure> {
         let prepared = async {
             // An interface that does not exist yet is looked at with its first flow.
@@ -189,7 +189,10 @@ impl Driver {
             let index = link.index;
             if let Some(root) = self.root_to_read(&link) {
                 let root = in_time(index, PATIENCE, root).await.or_else(ClaimedRoot::unread)?;
-                let root = if self.keeps_trees { root.keep() } else { root };
+                let root = match self.keeps_trees {
+                    true => root.keep(|| self.kernel.kept_root(index)),
+                    false => root,
+                };
                 self.seen(&link, root);
             }
             Ok(())
@@ -197,6 +200,8 @@ impl Driver {
         let prepared = prepared.await;
         match prepared {
             Ok(()) => self.idle().await,
+            // The next start adopts what flows have.
+            Err(_) if self.keeps_trees => self.is_shut_down = true,
             // All or nothing: the trees of the interfaces before this one are removed.
             Err(_) => self.shut_down().await,
         }

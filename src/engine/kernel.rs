@@ -8,7 +8,8 @@ use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteEvents, RouteQuery, SavedTree};
 use crate::manager::Root;
 use crate::tc::{
-    Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange, ReceivingState,
+    Change, Desired, ForeignRoot, Handle, OWN_ROOT, ObservedTree, PlacedFilter, ReceivingChange,
+    ReceivingState,
 };
 
 /// The kernel's answer to a call of the engine.
@@ -38,6 +39,12 @@ pub trait Kernel: Send + Sync {
 
     /// What is installed at the root of an interface, with the claim on it where no other engine has one.
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot>;
+
+    /// What may be installed where the kernel has not said so in time: a tree of gqos, to be compared once it answers, with
+    /// the claim on the interface where no other engine has one.
+    fn kept_root(&self, _index: u32) -> ClaimedRoot {
+        ClaimedRoot { root: Root::Kept(OWN_ROOT), claim: None, saved: None }
+    }
 
     /// The same under `takeover = true`: a foreign qdisc that can be restored is saved and deleted, and the root is then
     /// the kernel's default.
@@ -141,10 +148,12 @@ pub struct ClaimedRoot {
 }
 
 impl ClaimedRoot {
-    /// The same, with a tree that an ended process has left to be kept.
-    pub(super) fn keep(mut self) -> Self {
-        if let Root::Ours(root) = self.root {
-            self.root = Root::Kept(root);
+    /// The same, with a tree that an ended process has left, or may have left, to be kept.
+    pub(super) fn keep(mut self, may_be: impl FnOnce() -> Self) -> Self {
+        match self.root {
+            Root::Ours(root) => self.root = Root::Kept(root),
+            Root::Unread { .. } => return may_be(),
+            _ => {}
         }
         self
     }

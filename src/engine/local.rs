@@ -468,6 +468,15 @@ impl Kernel for Netlink {
         })
     }
 
+    fn kept_root(&self, index: u32) -> ClaimedRoot {
+        let (root, claim) = match Claim::interface(index) {
+            Ok(Ok(claim)) => (Root::Kept(OWN_ROOT), Some(claim)),
+            Ok(Err(holder)) => (Root::Taken { holder: holder.to_string() }, None),
+            Err(failure) => (Root::Unread { failure }, None),
+        };
+        ClaimedRoot { root, claim, saved: None }
+    }
+
     fn take_over(&self, index: u32) -> KernelFuture<ClaimedRoot> {
         let netlink = self.clone();
         Box::pin(async move {

@@ -192,7 +192,11 @@ impl Kernel for Shared {
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
         answer(&self.0, index, move |calls| match calls.broken.contains(&index) {
             true => Err(KernelCall("RTM_GETQDISC").failed(format!("interface {index}"), Errno::EPERM)),
-            false => Ok(ClaimedRoot { root: Root::Default, claim: None, saved: None }),
+            false => {
+                let root =
+                    calls.trees.get(&index).and_then(|tree| tree.root).map_or(Root::Default, Root::Ours);
+                Ok(ClaimedRoot { root, claim: None, saved: None })
+            }
         })
     }
 

@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod adoption;
 #[path = "../common/mod.rs"]
 mod common;
 mod hung;
