@@ -124,9 +124,10 @@ impl Recovery {
     }
 }
 
-/// Whether a flow has got another class than that to which its socket sends.
+/// Whether a flow has got another class than that to which its socket sends. A flow that had none sends to none.
 fn loses_class(flow: &SavedFlow, class: Option<Handle>) -> bool {
-    flow.socket.is_some() && class.is_some() && class != flow.reservation.kernel_class
+    let before = flow.reservation.kernel_class.filter(|_| flow.socket.is_some());
+    before.is_some() && class.is_some() && class != before
 }
 
 /// The state file that belongs to a control socket.
@@ -210,6 +211,29 @@ mod tests {
         assert_eq!(state, SavedState::default());
         let said = report.problems.join("\n");
         assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{said:?}: {expected}");
+    }
+
+    #[test]
+    fn a_flow_loses_its_class_where_its_socket_sends_to_another() {
+        let [own, other] = [0x100, 0x101].map(|minor| Some(Handle::qdisc(0x6771).class(minor)));
+        let check = |before, socket: bool, now, expected| {
+            let flowspec = flowspec::Flowspec::BEST_EFFORT;
+            let flow = serde_json::json!({
+                "uid": 1, "pid": 2, "epoch": "e",
+                "socket": socket.then(|| serde_json::json!({ "cookie": 7, "is_listed": true })),
+                "reservation": {
+                    "id": "v1", "interface": "eth0", "qos": { "sending": flowspec, "receiving": flowspec },
+                    "kernel_class": before,
+                },
+            });
+            let flow: SavedFlow = serde_json::from_value(flow).unwrap();
+            assert_eq!(loses_class(&flow, now), expected, "{before:?}, {socket}: {now:?}");
+        };
+        check(own, true, own, false);
+        check(own, true, other, true);
+        check(own, true, None, false);
+        check(own, false, other, false);
+        check(None, true, other, false);
     }
 
     #[test]
