@@ -64,6 +64,8 @@ pub struct EmbeddedFlow {
     pub id: String,
     /// The user that it belongs to.
     pub uid: u32,
+    /// The process that has reserved or claimed it last.
+    pub pid: Option<u32>,
     /// The cookie of the socket that it lives with.
     pub cookie: Option<u64>,
 }
@@ -139,6 +141,7 @@ impl EmbeddedDaemon {
         let flow = |shown: super::holdings::Shown| EmbeddedFlow {
             id: shown.id,
             uid: shown.process.uid,
+            pid: shown.process.pid,
             cookie: shown.cookie,
         };
         shown.into_iter().map(flow).collect()
