@@ -26,7 +26,7 @@ use crate::control::Notice;
 use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
 };
-use crate::engine::{Adoptions, Engine, KeptReservations, Kernel, LocalEngine};
+use crate::engine::{Adoptions, Engine, Kernel, LocalEngine};
 use crate::policy::Policy;
 
 /// What a daemon is started with.

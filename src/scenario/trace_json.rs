@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A value whose form is an object. By themselves, structures also take an array with a value for each field.
@@ -27,12 +27,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Object<T>, A::Error> {
-        // Read to its end, so that an array that is not JSON is reported as that.
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Err(A::Error::custom("an array, expected a JSON object"))
     }
 }
 
@@ -70,7 +64,7 @@ pub(super) fn without_line(error: &serde_json::Error) -> String {
 
 /// The same problem with the name of its field, and with words for types of this program.
 fn named(error: &serde_json::Error, text: &str) -> serde_json::Error {
-    let mut problem = without_line(error);
+    let mut problem = without_line(error).replace("invalid type: sequence", "an array");
     for width in ["u8", "u16", "u32", "u64", "usize"] {
         problem = problem.replace(&format!("expected {width}"), "expected a whole number");
     }
