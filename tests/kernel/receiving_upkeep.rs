@@ -78,7 +78,10 @@ fn what_another_program_changes_is_repaired_and_reported() {
         // A kernel before 6.2 renames a link that is down alone.
         ("ip link set IFB down; ip link set IFB name taken", "the ifb"),
         ("tc qdisc del dev IFB root", "the root qdisc is missing"),
-        ("tc class change dev IFB parent 6771:1 classid 6771:100 htb rate 1mbit", "class 6771:100 has other"),
+        (
+            "tc class change dev IFB parent 6771:1 classid 6771:100 htb rate 1mbit",
+            "class 6771:100 has another",
+        ),
         ("tc filter del dev IFB parent 6771: protocol ip prio 26481", "the filters of the ifb were changed"),
     ] {
         let edit = edit.replace("IFB", &ifb);
