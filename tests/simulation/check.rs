@@ -199,12 +199,7 @@ impl Checks {
                     }
                     self.admitted(admitted.flow);
                 }
-                Event::FlowRenegotiated(changed) => {
-                    if self.admitted.insert(changed.flow.id.clone(), changed.flow.clone()).is_none() {
-                        let id = changed.flow.id;
-                        self.log.violation(format_args!("{id} is renegotiated, and was not admitted"));
-                    }
-                }
+                Event::FlowRenegotiated(changed) => self.renegotiated(changed.flow),
                 Event::FlowReleased(ended) => self.ended(&ended.flow.id),
                 Event::FlowPreempted(ended) => self.lost(&ended.flow.id, promises),
                 Event::FlowShed(ended) => self.lost(&ended.flow.id, promises),
@@ -228,6 +223,13 @@ impl Checks {
         let id = flow.id.clone();
         if self.admitted.insert(id.clone(), flow).is_some() {
             self.log.violation(format_args!("{id} is admitted twice"));
+        }
+    }
+
+    fn renegotiated(&mut self, flow: Holding) {
+        let id = flow.id.clone();
+        if self.admitted.insert(id.clone(), flow).is_none() {
+            self.log.violation(format_args!("{id} is renegotiated, and was not admitted"));
         }
     }
 
