@@ -263,14 +263,13 @@ fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, st
 #[test]
 fn the_daemons_replies_are_shown() {
     let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null}}"#;
-    let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"interfaces":[]}}"#;
-    let text =
-        "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\n";
+    let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"confinement":null,"interfaces":[]}}"#;
+    let text = "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\nnot confined: it was started with --no-confine\n";
     check_replies(&["status"], status, &[reply], 0, text);
     let flows = r#"{"method":"org.gqos.Flows","parameters":{"interface":null},"more":true}"#;
     let flow = |id: &str, rate: u64, continues: bool| {
         format!(
-            r#"{{"parameters":{{"flows":[{{"id":"{id}","interface":"eth0","charged":{{"sending":{rate},"receiving":0}},"group":null,"class":null,"uid":1000,"pid":9,"cookie":null}}]}},"continues":{continues}}}"#
+            r#"{{"parameters":{{"flows":[{{"id":"{id}","interface":"eth0","charged":{{"sending":{rate},"receiving":0}},"group":null,"class":null,"policy_class":null,"client":null,"uid":1000,"pid":9,"cookie":null}}]}},"continues":{continues}}}"#
         )
     };
     let replies = [flow("v2", 125_000, true), flow("a1", 250_000, true), flow("v1", 375_000, false)];
@@ -278,7 +277,7 @@ fn the_daemons_replies_are_shown() {
     let ids = |arguments: &[&str]| {
         let record = |id: &str, rate: u64| {
             format!(
-                "{{\"id\":\"{id}\",\"interface\":\"eth0\",\"charged\":{{\"sending\":{rate},\"receiving\":0}},\"group\":null,\"class\":null,\"uid\":1000,\"pid\":9,\"cookie\":null}}\n"
+                "{{\"id\":\"{id}\",\"interface\":\"eth0\",\"charged\":{{\"sending\":{rate},\"receiving\":0}},\"group\":null,\"class\":null,\"policy_class\":null,\"client\":null,\"uid\":1000,\"pid\":9,\"cookie\":null}}\n"
             )
         };
         arguments

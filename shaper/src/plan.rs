@@ -125,15 +125,6 @@ impl Plan {
         }
     }
 
-    /// The same for packets that wait in a class of the kernel, which holds them to b: a sender that is late for this long
-    /// loses no rate, since its bucket holds this much of r beside b.
-    #[must_use]
-    pub fn tolerating(mut self, lateness: Micros) -> Self {
-        let Tokens { rate, depth } = self.sustained;
-        self.sustained.depth = depth.saturating_add(rate.bytes_in(lateness));
-        self
-    }
-
     fn peak_depth(peak: Rate, tspec: &TSpec) -> Bytes {
         let slack = peak.bytes_in(PEAK_SLACK);
         tspec.max_sdu_size().saturating_add(slack).min(tspec.token_bucket_size())
@@ -254,19 +245,6 @@ mod tests {
         let udp = plan(750_000, 65536, UDP);
         assert_eq!(udp.charge(1328), Bytes::new(1356));
         assert_eq!(udp.charge(1), Bytes::new(64), "a small datagram counts as m");
-    }
-
-    #[test]
-    fn packets_in_a_class_may_be_late() {
-        let lateness = Micros::new(25_000);
-        let (before, late) =
-            (plan(1_000_000, 10_000, UDP), plan(1_000_000, 10_000, UDP).tolerating(lateness));
-        assert_eq!(late.sustained.depth, Bytes::new(35_000));
-        assert_eq!(Plan { sustained: before.sustained, ..late }, before, "nothing else changes");
-        late.invariants();
-        let stream = plan(1_000_000, 10_000, TCP).tolerating(lateness);
-        assert_eq!(stream.sustained.depth, Bytes::new(35_000));
-        stream.invariants();
     }
 
     #[test]

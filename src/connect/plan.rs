@@ -1,6 +1,6 @@
 //! From what was admitted to what the shaper needs: for callers that set their sockets up themselves.
 
-use flowspec::{Both, Bytes, Direction, Micros};
+use flowspec::{Both, Bytes, Direction};
 use shaper::headers::IpVersion;
 use shaper::{Control, Framing, Plan};
 
@@ -25,11 +25,6 @@ pub fn meter(control: Control) -> impl Fn() -> Usage + Send + Sync + 'static {
     }
 }
 
-/// How late a sender may be without losing rate where the kernel has a class for its flow: a machine whose cores
-/// have other work to do delays a task that long. A bucket of 10 ms would overflow meanwhile, and what leaves is held to the
-/// bucket by the class.
-const LATENESS: Micros = Micros::new(25_000);
-
 /// The plan for one direction of what was admitted.
 ///
 /// - **Errors**: packets without space for payload.
@@ -39,9 +34,7 @@ pub fn plan(
     framing: Framing,
 ) -> Result<Option<Plan>, ConnectError> {
     let tspec = admitted.tspec.get(direction);
-    let plan = tspec.as_ref().map(|tspec| Plan::new(tspec, framing)).transpose()?;
-    let is_in_class = direction == Direction::Sending && admitted.class.is_some();
-    Ok(if is_in_class { plan.map(|plan| plan.tolerating(LATENESS)) } else { plan })
+    Ok(tspec.as_ref().map(|tspec| Plan::new(tspec, framing)).transpose()?)
 }
 
 /// The payload of the largest segment that a flow with this maximum packet size may send. `None` where TCP_MAXSEG cannot

@@ -171,6 +171,7 @@ impl Caller {
             owner: self.peer.owner.clone(),
             setup_priority: asked.setup_priority,
             holding_priority: asked.holding_priority,
+            names_interface: asked.interface.is_some() && asked.peer.is_none(),
         }
     }
 
@@ -296,7 +297,9 @@ impl Caller {
                 let route = route_of(&descriptor);
                 let (holdings, sockets) = (&self.server.holdings, &self.server.sockets);
                 let attached = attach((holdings, &**sockets), (id, &admitted), descriptor)?;
-                if let Some(route) = route {
+                if let Some(route) = route
+                    && !self.server.holdings.names_interface(id)
+                {
                     self.follow_route(id, route);
                 }
                 Ok(attached)

@@ -56,6 +56,8 @@ pub(super) struct Requester {
     pub(super) owner: Owner,
     pub(super) setup_priority: Option<u8>,
     pub(super) holding_priority: Option<u8>,
+    /// Whether the client has named an interface and no peer: the flow stays there, wherever its packets leave.
+    pub(super) names_interface: bool,
 }
 
 /// A group that a client has made.

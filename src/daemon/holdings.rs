@@ -188,6 +188,13 @@ impl Holdings {
         state.held.get(id).and_then(|held| held.granted.as_ref()).map(|granted| granted.admitted.clone())
     }
 
+    /// Whether the client of a reservation has named its interface and no peer.
+    pub(super) fn names_interface(&self, id: &str) -> bool {
+        let state = self.state();
+        let granted = state.held.get(id).and_then(|held| held.granted.as_ref());
+        granted.is_some_and(|granted| granted.requester.names_interface)
+    }
+
     /// The state of a reservation.
     pub(super) fn reservation(&self, id: &str) -> Option<Arc<ReservationState>> {
         Some(self.state().held.get(id)?.granted.as_ref()?.reservation.state())
@@ -399,6 +406,7 @@ impl Holdings {
             owner: kept.owner.clone(),
             setup_priority: kept.setup_priority,
             holding_priority: kept.holding_priority,
+            names_interface: false,
         };
         let (reserved, decision) = (reservation.state(), Box::new(decision));
         let is_committed = kept.is_established;

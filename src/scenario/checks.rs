@@ -97,7 +97,10 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
         }
         _ => false,
     };
+    // A query looks at its interface first.
+    let is_query = matches!(step.action, Action::Query(_));
     is_expected(reason)
+        || is_query && is_expected(Reason::UnknownInterface)
         || found_before.iter().any(|before| is_expected(*before))
         || name.kind == NameKind::Interface && expect.admitted == Some(true) && reserves_nothing()
 }

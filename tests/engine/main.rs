@@ -166,7 +166,7 @@ async fn a_full_queue_refuses_requests_and_takes_releases() {
     let Err(error) = refused else { panic!("admitted") };
     assert_eq!(
         error.to_string(),
-        "WSAENOBUFS (10055): 16384 requests wait for the interface, and no more than 16384 may"
+        "WSAENOBUFS (10055): 16384 requests wait for the interface, and the limit is 16384"
     );
     let operation = engine.submit(Operation::Tick).await;
     assert!(

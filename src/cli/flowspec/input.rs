@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::objects::Hex;
 use flowspec::{Flowspec, Invalid, QosBytes, QosRequest, ServiceType};
+use thiserror::Error;
 
 use super::document::{self, DocumentProblem};
 use super::raw;
@@ -148,10 +149,13 @@ impl InputArguments {
     }
 }
 
+/// All problems of a flowspec's text.
+#[derive(Debug, Error)]
+#[error("{}", .0.join("; "))]
+struct SpecProblems(Vec<String>);
+
 /// A flowspec from its text form.
-///
-/// - **Errors**: all problems of the text, separated by semicolons.
-fn spec(text: &str) -> Result<Flowspec, String> {
+fn spec(text: &str) -> Result<Flowspec, SpecProblems> {
     let first = match text.parse::<Flowspec>() {
         Ok(spec) => return Ok(spec),
         Err(error) => error.to_string(),
@@ -171,7 +175,7 @@ fn spec(text: &str) -> Result<Flowspec, String> {
         }
     }
     // One that no part has alone: a field is given twice.
-    Err(if problems.is_empty() { first } else { problems.join("; ") })
+    Err(SpecProblems(if problems.is_empty() { vec![first] } else { problems }))
 }
 
 /// "did you mean", if a name is near.
