@@ -91,33 +91,52 @@ impl Driver {
         }
         let link = Arc::new(link);
         for id in ids {
-            let is_elsewhere = {
-                let mut core = self.core();
-                core.flow_routes.found(&id);
-                core.is_on_another(&id, &link.name)
-            };
-            if is_elsewhere {
+            if self.is_to_move(&id, &link.name) {
                 self.dispatch(EngineCommand::Reroute { id, link: Arc::clone(&link), reply: None });
             }
         }
     }
 
+    /// Whether a flow is to be requested on the interface by which its packets leave: on one of the policy at once. Where the
+    /// policy has no such interface the flow would be lost, and the route may come back, as after a link that was down for a
+    /// moment.
+    fn is_to_move(&mut self, id: &str, to: &str) -> bool {
+        let is_known = {
+            let mut core = self.core();
+            if !core.is_on_another(id, to) {
+                core.flow_routes.found(id);
+                return false;
+            }
+            let is_known = core.manager.ledger().policy().interface(to).is_some();
+            if is_known {
+                core.flow_routes.found(id);
+            }
+            is_known
+        };
+        is_known || self.is_missing(id)
+    }
+
     fn has_no_route(&mut self, id: String, failure: &KernelFailure) {
-        let mut core = self.core();
-        let interface = core.manager.ledger().flow(&id).map(|(interface, _)| interface.to_owned());
-        // What a link that carries nothing sheds, the policy says.
-        let is_down = interface.is_some_and(|interface| self.down.contains_key(&interface));
-        match core.flow_routes.missing(&id, clock::now()) && !is_down {
-            true => {
-                let why = Loss::NoRoute { failure: failure.clone() };
-                core.feed(Input::RouteLost { id, why });
-                drop(core);
-            }
-            false => {
-                drop(core);
-                self.upkeep.routes.add(&(), WITHOUT_ROUTE, MOST_OFTEN);
-            }
+        if self.is_missing(&id) {
+            let why = Loss::NoRoute { failure: failure.clone() };
+            self.core().feed(Input::RouteLost { id, why });
         }
+    }
+
+    /// Whether a flow has been without a route on the interfaces of the policy for long enough to lose its reservation; it is
+    /// looked up again otherwise.
+    fn is_missing(&mut self, id: &str) -> bool {
+        let is_missing = {
+            let mut core = self.core();
+            let interface = core.manager.ledger().flow(id).map(|(interface, _)| interface.to_owned());
+            // What a link that carries nothing sheds, the policy says.
+            let is_down = interface.is_some_and(|interface| self.down.contains_key(&interface));
+            core.flow_routes.missing(id, clock::now()) && !is_down
+        };
+        if !is_missing {
+            self.upkeep.routes.add(&(), WITHOUT_ROUTE, MOST_OFTEN);
+        }
+        is_missing
     }
 
     /// Requests a flow on the interface by which its packets leave, which is looked at first where it is not known.
