@@ -12,7 +12,7 @@ use gqos::engine::{EngineError, Events};
 use gqos::policy::HttpAddress;
 use gqos::telemetry::Recorded;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 
 use super::demo_directory::DemoFiles;
@@ -20,7 +20,7 @@ use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::kernel::refused;
 use super::plain::plain;
-use super::signals::signalled;
+use super::signals::caught;
 
 /// Run the host-wide manager: one budget for all processes, which ask on a control socket.
 ///
@@ -89,6 +89,8 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     log_facts(*log_format);
     let (policy, socket, http) = (policy.clone(), socket.clone(), http.clone());
     let options = DaemonOptions { policy, socket, http, confine: !no_confine };
+    // A signal that comes while the daemon starts counts once it has.
+    let (stopped, hangups) = (caught(), signal(SignalKind::hangup()));
     let daemon = Daemon::start(options).await.map_err(failure)?;
     let handle = daemon.handle();
     for report in handle.report().await.map_err(|error| failure(error.into()))? {
@@ -107,7 +109,7 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         );
     });
     let log = tokio::spawn(log(handle.events(), *log_format));
-    let reloads = tokio::spawn(reload_on_hangup(handle));
+    let reloads = tokio::spawn(reload_on_hangup(handle, hangups));
     // Scripts wait for this line.
     println!("listening on {}", daemon.socket().display());
     match daemon.http() {
@@ -117,7 +119,7 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     }
     drop(std::io::stdout().flush());
     let stop = async {
-        signalled().await;
+        stopped.await;
     };
     let ended = daemon.run(stop).await;
     reloads.abort();
@@ -126,8 +128,8 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     ended.map(|()| ExitCode::SUCCESS).map_err(failure)
 }
 
-async fn reload_on_hangup(handle: DaemonHandle) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+async fn reload_on_hangup(handle: DaemonHandle, hangups: std::io::Result<Signal>) {
+    let Ok(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
         match handle.reload().await {
             Ok(changes) => eprintln!("gqos: the policy was reloaded: {changes}"),

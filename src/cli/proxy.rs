@@ -16,13 +16,13 @@ use gqos::failure::KernelFailure;
 use gqos::policy::{Policy, Proxy, ProxyProtocol};
 use gqos::proxy::{ConnectionRecord, ProxyError, Replaced, Server, ServerHandle};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::control::SocketArgument;
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
-use super::signals::signalled;
+use super::signals::{caught, signalled};
 
 /// Put an unmodified origin behind admission and shaping.
 ///
@@ -141,6 +141,8 @@ fn proxies(arguments: &Arguments, policy: &Policy) -> Result<BTreeMap<String, Pr
 async fn serve(arguments: &Arguments, policy: Policy) -> Result<ExitCode, CommandFailure> {
     let (proxies, format) = (policy.proxies.clone(), arguments.log_format);
     let policy = Arc::new(policy);
+    // A signal that comes while the proxy starts counts once it has.
+    let (stopped, hangups) = (caught(), signal(SignalKind::hangup()));
     let budget = Budget::of(arguments, Arc::clone(&policy)).await?;
     tell(format, &budget.event(), &budget.to_string());
     let server = match bind(budget.host(), &proxies, arguments.workers) {
@@ -155,7 +157,7 @@ async fn serve(arguments: &Arguments, policy: Policy) -> Result<ExitCode, Comman
     let record = move |record: &ConnectionRecord| say(record, format);
     let (drain, draining) = oneshot::channel();
     let twice = async {
-        signalled().await;
+        stopped.await;
         // The server has ended where nothing receives it.
         let _ = drain.send(());
         signalled().await;
@@ -164,7 +166,7 @@ async fn serve(arguments: &Arguments, policy: Policy) -> Result<ExitCode, Comman
     tokio::select! {
         () = server.run(record, ends) => {}
         () = twice => eprintln!("gqos: ended by a second signal; connections were closed"),
-        () = reloads.on_hangup() => {}
+        () = reloads.on_hangup(hangups) => {}
     }
     budget.into_host().stop().await;
     Ok(ExitCode::SUCCESS)
@@ -241,8 +243,8 @@ struct Reloads<'a> {
 
 impl Reloads<'_> {
     /// Never completes.
-    async fn on_hangup(mut self) {
-        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    async fn on_hangup(mut self, hangups: std::io::Result<Signal>) {
+        let Ok(mut hangups) = hangups else { return std::future::pending().await };
         while hangups.recv().await.is_some() {
             match self.reload().await {
                 Ok(replaced) => self.report(&replaced),

@@ -13,7 +13,7 @@ use crate::failure::KernelFailure;
 use crate::linux::socket::SocketMark;
 use crate::linux::{EndedSockets, NotASocket, PassedSocket, SocketEnds, live_sockets};
 
-/// The sockets of a network namespace, as the daemon asks the kernel about them. [`SystemSockets`] are the real ones; tests
+/// The sockets of a network namespace, as the daemon asks the kernel about them. `SystemSockets` are the real ones; tests
 /// have their own.
 pub trait HostSockets: Send + Sync {
     /// What a descriptor is that a client has passed. Does not block.
