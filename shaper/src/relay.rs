@@ -274,17 +274,26 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::TcpSocket;
     use tokio::time::timeout;
 
     use super::*;
 
     const PATHS: [DataPath; 2] = [DataPath::Splice, DataPath::Copy];
 
+    /// Two ends with receive buffers of a fixed size: the kernel's own may grow to tens of megabytes.
     async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let receiving = |socket: TcpSocket| {
+            socket.set_recv_buffer_size(256 << 10).expect("a receive buffer");
+            socket
+        };
+        // A connection inherits the buffer of its listener.
+        let listener = receiving(TcpSocket::new_v4().expect("a socket"));
+        listener.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let listener = listener.listen(1).expect("listens");
         let address = listener.local_addr().expect("its address");
-        let (one, other) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let connecting = receiving(TcpSocket::new_v4().expect("a socket")).connect(address);
+        let (one, other) = tokio::join!(connecting, listener.accept());
         (one.expect("connected"), other.expect("accepted").0)
     }
 
