@@ -1,6 +1,8 @@
 //! The numbers behind refusals: what was requested, what is taken, and the limit.
 
-use flowspec::{Bytes, Direction, ErrorTerms, Micros, Moment, Rate};
+use std::fmt;
+
+use flowspec::{Bytes, Direction, ErrorTerms, Micros, Moment, Peak, Rate};
 use serde::{Deserialize, Serialize};
 
 /// A budget that is too small for a flow, with the numbers that a refusal states.
@@ -46,6 +48,18 @@ pub enum GroupLimit {
     MaxSduSize,
     /// m, in bytes: a limit for each member, not for their sum.
     MinimumPolicedSize,
+}
+
+/// What a member requests of a number of its group's flowspec, what is taken of it, or the number itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupAmount {
+    /// Of a rate.
+    Rate(Rate),
+    /// Of a number of bytes.
+    Size(Bytes),
+    /// More than any rate: a peak bandwidth that no limit bounds.
+    Infinite,
 }
 
 /// The limit of a client that a request exceeds.
@@ -113,23 +127,36 @@ impl GroupLimit {
         }
     }
 
-    pub(crate) fn describe(self, asked: u64, taken: u64, most: u64) -> String {
-        let rate = |value: u64| Rate::new(value).to_string();
-        let size = |value: u64| Bytes::new(value).to_string();
+    /// A number of the group's flowspec as an amount of this limit; `None` is infinite.
+    pub(crate) fn amount(self, number: Option<u64>) -> GroupAmount {
+        match (self, number) {
+            (_, None) => GroupAmount::Infinite,
+            (Self::Rate | Self::TokenRate | Self::PeakBandwidth, Some(rate)) => {
+                GroupAmount::Rate(Rate::new(rate))
+            }
+            (Self::TokenBucketSize | Self::MaxSduSize | Self::MinimumPolicedSize, Some(size)) => {
+                GroupAmount::Size(Bytes::new(size))
+            }
+        }
+    }
+
+    pub(crate) fn describe(self, asked: GroupAmount, taken: GroupAmount, most: GroupAmount) -> String {
         let name = self.name();
-        let shown: &dyn Fn(u64) -> String = match self {
-            Self::Rate | Self::TokenRate | Self::PeakBandwidth => &rate,
-            Self::TokenBucketSize | Self::MaxSduSize | Self::MinimumPolicedSize => &size,
-        };
-        let asked = match asked {
-            u64::MAX => "infinite".to_owned(),
-            asked => shown(asked),
-        };
         match self {
             Self::MaxSduSize | Self::MinimumPolicedSize => {
-                format!("{name} {asked} asked, the group's is {}", shown(most))
+                format!("{name} {asked} asked, the group's is {most}")
             }
-            _ => format!("{name} {asked} asked, {} taken of {}", shown(taken), shown(most)),
+            _ => format!("{name} {asked} asked, {taken} taken of {most}"),
+        }
+    }
+}
+
+impl fmt::Display for GroupAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => rate.fmt(f),
+            Self::Size(size) => size.fmt(f),
+            Self::Infinite => Peak::Infinite.fmt(f),
         }
     }
 }

@@ -63,7 +63,7 @@ pub use ledger::pending_renegotiation::{BegunRenegotiation, Renegotiation};
 pub use ledger::queue::GRACE;
 pub use ledger::reload::{ObservedCapacity, Reload};
 pub use ledger::state::Ledger;
-pub use limits::{ClientLimit, GroupLimit, Holder, Shortfall};
+pub use limits::{ClientLimit, GroupAmount, GroupLimit, Holder, Shortfall};
 pub use not_programmed::NotProgrammed;
 pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKind};
 pub use peer::{PeerLoss, PeerState};

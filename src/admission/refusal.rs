@@ -8,7 +8,7 @@ use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate
 use serde::{Deserialize, Serialize};
 
 use super::limits::{
-    ClientLimit, GroupLimit, Holder, Shortfall, are_admitted, counted, describe_delay, since,
+    ClientLimit, GroupAmount, GroupLimit, Holder, Shortfall, are_admitted, counted, describe_delay, since,
     without_preempting,
 };
 use super::not_programmed::NotProgrammed;
@@ -117,12 +117,12 @@ pub enum Refusal {
         direction: Direction,
         /// Which of the group's numbers is too small.
         limit: GroupLimit,
-        /// What the member requests, in Winsock's units.
-        asked: u64,
+        /// What the member requests.
+        asked: GroupAmount,
         /// What the other members take.
-        taken: u64,
-        /// The number of the group's own flowspec, in the units of `asked`.
-        most: u64,
+        taken: GroupAmount,
+        /// The number of the group's own flowspec.
+        most: GroupAmount,
         /// The first moment at which as much is taken, where that is later than the member's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,

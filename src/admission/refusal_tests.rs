@@ -35,10 +35,11 @@ fn limits_reached() -> Vec<Refusal> {
     let interface = || "eth0".to_owned();
     let class = || "gold".to_owned();
     let (asked, flows, max_flows) = (Rate::new(9), 3, 3);
-    let group = |limit| {
+    let group = |limit: GroupLimit| {
         let group = "g".to_owned();
         let from = Some(Moment::from_micros(7));
-        Refusal::GroupBudget { group, direction: SENDING, limit, asked: 9, taken: 4, most: 10, from }
+        let [asked, taken, most] = [9, 4, 10].map(|number| limit.amount(Some(number)));
+        Refusal::GroupBudget { group, direction: SENDING, limit, asked, taken, most, from }
     };
     let client = |limit| Refusal::Client { client: "c1".into(), limit };
     let (needed, taken, limit) = (Bytes::new(9), Bytes::new(4), Bytes::new(10));

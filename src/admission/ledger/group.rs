@@ -10,7 +10,7 @@ use crate::admission::account::footprint::Footprint;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::steps::{self, Largest, TakenStep};
 use crate::admission::account::window::Window;
-use crate::admission::limits::GroupLimit;
+use crate::admission::limits::{GroupAmount, GroupLimit};
 use crate::admission::refusal::Refusal;
 use crate::policy::GroupMode;
 
@@ -184,15 +184,20 @@ impl LedgerGroup {
                 group: group(),
                 direction,
                 limit,
-                asked,
-                taken: 0,
-                most,
+                asked: GroupAmount::Size(asked),
+                taken: GroupAmount::Size(Bytes::ZERO),
+                most: GroupAmount::Size(most),
                 from: None,
             })?;
             let asked = requested(direction, tspec, member);
             for (place, (limit, most, sum)) in self.limits(direction).into_iter().enumerate() {
                 let asked = asked[place];
-                if before.is_some_and(|(_, before)| asked <= before[place]) {
+                let is_no_more = |before: Option<u64>| match (asked, before) {
+                    (_, None) => true,
+                    (None, Some(_)) => false,
+                    (Some(asked), Some(before)) => asked <= before,
+                };
+                if before.is_some_and(|(_, before)| is_no_more(before[place])) {
                     continue;
                 }
                 // The members of a shared group do not add up.
@@ -201,15 +206,15 @@ impl LedgerGroup {
                     GroupMode::Shared => (0, None),
                 };
                 if let Some(most) = most
-                    && taken.checked_add(asked).is_none_or(|sum| sum > most)
+                    && asked.and_then(|asked| taken.checked_add(asked)).is_none_or(|sum| sum > most)
                 {
                     return Err(Refusal::GroupBudget {
                         group: group(),
                         direction,
                         limit,
-                        asked,
-                        taken,
-                        most,
+                        asked: limit.amount(asked),
+                        taken: limit.amount(Some(taken)),
+                        most: limit.amount(Some(most)),
                         from,
                     });
                 }
@@ -224,16 +229,16 @@ impl LedgerGroup {
         direction: Direction,
         tspec: &TSpec,
         before: Option<&TSpec>,
-    ) -> Result<(), (GroupLimit, u64, u64)> {
+    ) -> Result<(), (GroupLimit, Bytes, Bytes)> {
         let spec = self.qos.get(direction);
         let (largest, smallest) = (tspec.max_sdu_size(), tspec.minimum_policed_size());
         let grows = before.is_none_or(|before| largest > before.max_sdu_size());
         if let Some(most) = spec.max_sdu_size.filter(|most| grows && largest > *most) {
-            return Err((GroupLimit::MaxSduSize, largest.get(), most.get()));
+            return Err((GroupLimit::MaxSduSize, largest, most));
         }
         let falls = before.is_none_or(|before| smallest < before.minimum_policed_size());
         if let Some(least) = spec.minimum_policed_size.filter(|least| falls && smallest < *least) {
-            return Err((GroupLimit::MinimumPolicedSize, smallest.get(), least.get()));
+            return Err((GroupLimit::MinimumPolicedSize, smallest, least));
         }
         Ok(())
     }
@@ -382,12 +387,12 @@ impl LargestMembers {
     }
 }
 
-/// What a member requests of each of a group's limits, in their order.
-const fn requested(direction: Direction, tspec: &TSpec, member: &Member) -> [u64; 4] {
+/// What a member requests of each of a group's limits, in their order; `None` is an infinite peak.
+const fn requested(direction: Direction, tspec: &TSpec, member: &Member) -> [Option<u64>; 4] {
     let peak = match tspec.peak_bandwidth() {
-        Peak::Finite(peak) => peak.get(),
-        Peak::Infinite => u64::MAX,
+        Peak::Finite(peak) => Some(peak.get()),
+        Peak::Infinite => None,
     };
     let charged = member.charge.rate.get(direction).get();
-    [charged, tspec.token_rate().get(), tspec.token_bucket_size().get(), peak]
+    [Some(charged), Some(tspec.token_rate().get()), Some(tspec.token_bucket_size().get()), peak]
 }
