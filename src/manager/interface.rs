@@ -427,6 +427,7 @@ impl Interface {
             assert!(was_used, "{name}: class {class} was never used");
         }
         if let Some(tree) = self.tree() {
+            tree.invariants();
             let leaves: Vec<_> = tree.leaves().map(|leaf| leaf.handle).collect();
             let mut classes: Vec<_> = self.classes().chain(self.copies.keys().copied()).collect();
             classes.sort_unstable();
