@@ -96,6 +96,11 @@ impl Request {
         }
     }
 
+    /// A flow that is only asked about, by [`Operation::Query`](super::Operation::Query): its id is empty and names nothing.
+    pub fn unnamed(interface: &str, qos: Qos) -> Self {
+        Self::new(NewFlow { id: "", interface }, qos)
+    }
+
     pub(crate) fn window(&self, now: Moment) -> Window {
         Window { start: self.start.unwrap_or(now).max(now), end: self.end }
     }

@@ -14,7 +14,7 @@ use super::peer::Peer;
 use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
 use super::sockets::{attach, close_elsewhere};
 use super::state::Server;
-use crate::admission::{GroupRequest, NewFlow, Operation};
+use crate::admission::{GroupRequest, Operation};
 use crate::control::{
     Adopt, Attached, ClassRecord, ControlError, Decided, DrainReply, Egress, EgressReply,
     GetInterfaceDescription, Group, INTERFACE, INTERFACE_NAME, InterfaceDescription, InterfaceRecord, Notice,
@@ -259,8 +259,7 @@ impl Caller {
             None => None,
             Some(()) => {
                 let qos = self.qos(template.as_deref(), flowspecs)?;
-                let mut request =
-                    crate::admission::Request::new(NewFlow { id: "", interface: &interface }, qos);
+                let mut request = crate::admission::Request::unnamed(&interface, qos);
                 (request.class, request.group, request.client) = (class, group, client);
                 request.owner = self.peer.owner.clone();
                 Some(Box::new(request))

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::facts::Facts;
 use super::query::{Parameters, QueryError, parameters};
 use super::response::{HttpBody, json, retry_after};
-use crate::admission::{self, Decision, Fits, NewFlow, Operation, Reason, Request};
+use crate::admission::{self, Decision, Fits, Operation, Reason, Request};
 use crate::engine::{Engine, EngineError};
 
 /// How long the engine may take for an answer: longer than a call to the kernel about the interface, which comes first.
@@ -203,7 +203,7 @@ async fn find_capacity(
 
 /// Whether a flow fits an interface now.
 async fn fits(facts: &Facts, interface: &str, (qos, class): (Qos, Option<String>)) -> Result<(), NotReady> {
-    let mut request = Request::new(NewFlow { id: "", interface }, qos);
+    let mut request = Request::unnamed(interface, qos);
     request.class = class;
     let query = Operation::Query { interface: interface.to_owned(), request: Some(Box::new(request)) };
     let decision = submit(facts, query).await?;
