@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::audit_files::{each_line, is_closed, written};
 use super::failure::{CommandFailure, Exit};
-use super::plain::plain;
+use super::plain::{plain, plain_json};
 
 /// Show lines of the daemon's audit log: what was asked and decided, by time, client, user or reason.
 ///
@@ -83,7 +83,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             return Ok(());
         }
         shown += 1;
-        let text = if arguments.json { Value::Object(line.fields.clone()).to_string() } else { text(line) };
+        let text = match arguments.json {
+            true => plain_json(&Value::Object(line.fields.clone()).to_string()).into_owned(),
+            false => text(line),
+        };
         writeln!(output, "{text}").map_err(written)
     });
     if is_closed(result.and_then(|()| output.flush().map_err(written)))? {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::client::{SocketArgument, failure};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
+use crate::cli::plain::plain_json;
 
 /// Call a method of the daemon and print its reply as JSON, one line for each reply.
 ///
@@ -44,7 +45,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
         let continues = reply.continues;
         let parameters: Value = reply.parameters().map_err(failure)?;
         refused |= parameters.pointer("/decision/ok") == Some(&Value::Bool(false));
-        print(&format!("{parameters}\n"))?;
+        print(&format!("{}\n", plain_json(&parameters.to_string())))?;
         if !continues {
             break;
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::client::{SocketArgument, failure};
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
+use crate::cli::plain::{plain, plain_json};
 
 /// Print what happens from now on: flows admitted, refused and ended, capacities, changes of the trees.
 ///
@@ -41,7 +42,11 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
             lost = dropped;
         }
         for event in events.iter().filter(|event| arguments.takes(event)) {
-            print(&if arguments.json { format!("{event}\n") } else { line(event) })?;
+            print(&if arguments.json {
+                plain_json(&event.to_string()).into_owned() + "\n"
+            } else {
+                line(event)
+            })?;
             left = left.map(|left| left - 1);
             if left == Some(0) {
                 return Ok(ExitCode::SUCCESS);
@@ -72,5 +77,6 @@ fn line(event: &Value) -> String {
             value => words.push(format!("{name}={value}")),
         }
     }
-    words.join(" ") + "\n"
+    // Names come from clients.
+    plain(&words.join(" ")).into_owned() + "\n"
 }

@@ -10,7 +10,7 @@ use gqos::control::{Call, FlowBatch, FlowRecord, Flows, Request};
 use super::client::{ControlClient, SocketArgument, failure};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
-use crate::cli::plain::plain;
+use crate::cli::plain::{plain, plain_json};
 
 /// List the flows that hold reservations: one's own, and for an administrator those of all users.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     for flow in &flows {
         document.push_str(&match arguments.json {
             true => {
-                serde_json::to_string(flow).map_err(|error| CommandFailure::new(Exit::OsError, error))? + "\n"
+                let record =
+                    serde_json::to_string(flow).map_err(|error| CommandFailure::new(Exit::OsError, error))?;
+                plain_json(&record).into_owned() + "\n"
             }
             false => line(&cells(flow)),
         });

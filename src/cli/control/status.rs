@@ -19,7 +19,7 @@ use super::client::SocketArgument;
 use super::flows::fetch;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
-use crate::cli::plain::plain;
+use crate::cli::plain::{plain, plain_json};
 
 /// Show what is reserved, used and free on each interface of the daemon.
 #[derive(Debug, clap::Args)]
@@ -162,7 +162,7 @@ fn json(
     if let (Some(held), Some(fields)) = (held, document.as_object_mut()) {
         fields.insert("client".into(), serde_json::to_value(held).map_err(failed)?);
     }
-    Ok(document.to_string() + "\n")
+    Ok(plain_json(&document.to_string()).into_owned() + "\n")
 }
 
 fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHoldings>)>) -> String {
