@@ -5,20 +5,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::ValueEnum;
 use gqos::control::ControlError;
-use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError};
-use gqos::engine::{EngineError, Events};
+use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError, Recovered};
+use gqos::engine::EngineError;
 use gqos::policy::HttpAddress;
-use gqos::telemetry::Recorded;
-use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::Level;
 
 use super::demo_directory::DemoFiles;
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::kernel::refused;
+use super::log::{DaemonLog, LogFormat};
 use super::plain::plain;
 use super::signals::caught;
 
@@ -47,19 +44,9 @@ pub(super) struct Arguments {
     /// audit log alone, and makes the system calls that it needs; `gqos status` says what is in force.
     #[arg(long)]
     no_confine: bool,
-    /// How events are written on standard error: a line each.
-    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    /// How events are logged: on standard error, a line each, or in systemd's journal with a field for each of their facts.
+    #[arg(long, value_enum, default_value = "auto", value_name = "FORMAT")]
     log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum LogFormat {
-    /// The event's name, and its fields as KEY=VALUE.
-    Text,
-    /// The objects that `gqos events --json` prints.
-    Json,
-    /// No events.
-    None,
 }
 
 impl Arguments {
@@ -86,29 +73,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
 
 async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let Arguments { policy, socket, http, no_confine, log_format } = arguments;
-    log_facts(*log_format);
+    let log = DaemonLog::begin(*log_format);
     let (policy, socket, http) = (policy.clone(), socket.clone(), http.clone());
     let options = DaemonOptions { policy, socket, http, confine: !no_confine };
     // A signal that comes while the daemon starts counts once it has.
     let (stopped, hangups) = (caught(), signal(SignalKind::hangup()));
     let daemon = Daemon::start(options).await.map_err(failure)?;
     let handle = daemon.handle();
-    for report in handle.report().await.map_err(|error| failure(error.into()))? {
-        if let Err(why) = report.status.kernel {
-            eprintln!("gqos: {}: user space alone: {why}", report.interface);
-        }
-    }
-    if !daemon.recovered().is_nothing() {
-        daemon.recovered().to_string().lines().for_each(|line| eprintln!("gqos: {line}"));
-    }
+    let thread = |error| CommandFailure::os("clone", "the thread of the log", error);
+    let following = log.follow(handle.events()).map_err(thread)?;
+    tell_start(&daemon).await?;
     let failure_of_state = daemon.state_failure();
     let state = tokio::spawn(async move {
         let failure = failure_of_state.await;
-        eprintln!(
-            "gqos: {failure}: reservations are not written down and would end with a daemon that is killed"
+        tracing::warn!(
+            event = "state_not_written",
+            failure,
+            "reservations are not written down and would end with a daemon that is killed"
         );
     });
-    let log = tokio::spawn(log(handle.events(), *log_format));
     let reloads = tokio::spawn(reload_on_hangup(handle, hangups));
     // Scripts wait for this line.
     println!("listening on {}", daemon.socket().display());
@@ -124,58 +107,97 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let ended = daemon.run(stop).await;
     reloads.abort();
     state.abort();
-    log.abort();
+    following.end().await;
+    tracing::info!(event = "daemon_ended", is_failure = ended.is_err(), "the daemon has ended");
     ended.map(|()| ExitCode::SUCCESS).map_err(failure)
+}
+
+/// Logs what the daemon has found: its interfaces, and what the daemon before has left.
+async fn tell_start(daemon: &Daemon) -> Result<(), CommandFailure> {
+    let (socket, http) = (daemon.socket().display().to_string(), daemon.http().map(ToString::to_string));
+    tracing::info!(
+        event = "daemon_started",
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        socket,
+        http,
+        "the daemon serves on {socket}"
+    );
+    for report in daemon.handle().report().await.map_err(|error| failure(error.into()))? {
+        let (interface, totals) = (plain(&report.interface).into_owned(), report.status.totals);
+        let (sending, receiving) = (totals.sending.budget.get(), totals.receiving.budget.get());
+        match report.status.kernel {
+            Err(why) => tracing::warn!(
+                event = "interface_found",
+                interface,
+                enforcement = "user_space",
+                why = why.to_string(),
+                budget_sending = sending,
+                budget_receiving = receiving,
+                "{interface}: user space alone: {}",
+                plain(&why.to_string())
+            ),
+            Ok(_) => tracing::info!(
+                event = "interface_found",
+                interface,
+                enforcement = "kernel",
+                budget_sending = sending,
+                budget_receiving = receiving,
+                "{interface}: enforced by the kernel"
+            ),
+        }
+    }
+    tell_recovered(daemon.recovered());
+    Ok(())
+}
+
+fn tell_recovered(recovered: &Recovered) {
+    if recovered.is_nothing() {
+        return;
+    }
+    let Recovered { adopted, ended, refused, problems } = recovered;
+    for problem in problems {
+        tracing::warn!(event = "state_file", problem, "{}", plain(problem));
+    }
+    tracing::info!(
+        event = "recovered",
+        adopted,
+        ended,
+        refused = refused.len(),
+        "of the daemon before: {adopted} adopted, {ended} ended meanwhile"
+    );
+    for (id, why) in refused {
+        let (id, why) = (plain(id).into_owned(), plain(why).into_owned());
+        tracing::warn!(event = "not_adopted", id, why, "{id}: not adopted: {why}");
+    }
 }
 
 async fn reload_on_hangup(handle: DaemonHandle, hangups: std::io::Result<Signal>) {
     let Ok(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
         match handle.reload().await {
-            Ok(changes) => eprintln!("gqos: the policy was reloaded: {changes}"),
+            // The manager's fact says what it changes.
+            Ok(_) => {}
             Err(ControlError::InvalidPolicy { problems }) => {
-                eprintln!("gqos: the policy is invalid, and the one before stays:");
-                problems.iter().for_each(|problem| eprintln!("  {problem}"));
+                tracing::error!(
+                    event = "policy_invalid",
+                    problems = problems.len(),
+                    "the policy is invalid, and the one before stays"
+                );
+                for problem in problems.iter().map(ToString::to_string) {
+                    tracing::error!(event = "policy_problem", problem, "{}", plain(&problem));
+                }
             }
-            Err(error) => eprintln!("gqos: the policy was not reloaded: {error}"),
+            Err(error) => {
+                let failure = error.to_string();
+                tracing::error!(
+                    event = "policy_not_reloaded",
+                    failure,
+                    "the policy was not reloaded: {failure}"
+                );
+            }
         }
     }
-}
-
-async fn log(mut events: Events, format: LogFormat) {
-    if format == LogFormat::None {
-        return;
-    }
-    while let Some(event) = events.next().await {
-        if let Some(line) = line(&event, format) {
-            eprintln!("{line}");
-        }
-    }
-}
-
-/// Writes what the library logs on standard error, beside the events.
-fn log_facts(format: LogFormat) {
-    let builder =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::INFO).with_ansi(false);
-    // Where another subscriber is set already, it stays.
-    let _ = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::None => Ok(()),
-    };
-}
-
-/// An event as a line of the log.
-fn line(event: &Recorded, format: LogFormat) -> Option<String> {
-    let json = serde_json::to_value(event).ok()?;
-    if format == LogFormat::Json {
-        return Some(json.to_string());
-    }
-    let fields = json.as_object()?;
-    let name = fields.get("event").and_then(Value::as_str).unwrap_or_default();
-    let shown = fields.iter().filter(|(key, value)| *key != "event" && !value.is_null());
-    let shown: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
-    Some(plain(&format!("{name} {}", shown.join(" "))).into_owned())
 }
 
 fn failure(error: DaemonStartError) -> CommandFailure {

@@ -10,7 +10,7 @@
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
 //! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
-//! `signals` ends a command in order. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
+//! `signals` ends a command in order, `log` writes the daemon's log. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
 //! that call the daemon are in `control`.
 
 mod audit;
@@ -37,6 +37,7 @@ mod flowspec;
 mod holdings;
 mod input;
 mod kernel;
+mod log;
 mod man;
 mod output;
 mod plain;

@@ -28,6 +28,7 @@ impl Confined {
         }
         let (confinement, taker) = confine(&allowed(options, policy, socket));
         tracing::info!(
+            event = "confined",
             capabilities = confinement.capabilities.join(", "),
             no_new_privileges = confinement.no_new_privileges,
             system_calls = confinement.system_calls,
@@ -35,7 +36,7 @@ impl Confined {
             "confined"
         );
         for failure in &confinement.missing {
-            tracing::warn!(%failure, "not confined in this respect");
+            tracing::warn!(event = "not_confined", %failure, "not confined in this respect");
         }
         Self { record: Some(record(confinement)), taker }
     }

@@ -18,6 +18,7 @@ mod confined;
 mod hostile;
 mod http;
 mod lifetimes;
+mod logged;
 mod page;
 mod program;
 mod recovery;
