@@ -43,23 +43,25 @@ impl Driver {
 
     /// Grants again what an engine that has ended had granted, then brings the trees in line with that.
     pub(super) async fn adopt(&mut self, kept: &KeptReservations) -> Adoptions {
-        let mut answers = Vec::with_capacity(kept.flows.len());
+        let mut answers: Vec<_> = kept.flows.iter().map(|_| None).collect();
         {
             let mut core = self.core();
             for group in &kept.groups {
                 core.adopt(Operation::Group(Box::new(group.clone())), None, Caller::Engine);
             }
             let clock = core.clock.beside_system(self.kernel.uptime_us());
-            for flow in &kept.flows {
+            // First those that have classes: the others get numbers that none of these has.
+            let mut flows: Vec<_> = answers.iter_mut().zip(&kept.flows).collect();
+            flows.sort_by_key(|(_, flow)| flow.kernel_class.is_none());
+            for (answer, flow) in flows {
                 if !core.manager.knows(&flow.interface) {
-                    answers.push(None);
                     continue;
                 }
-                let (reply, answer) = oneshot::channel();
+                let (reply, answered) = oneshot::channel();
                 let ladder = Ladder::from(flow.request(clock));
                 let caller = Caller::Reserve { id: flow.id.clone(), route: None, reply };
                 core.adopt(Operation::Reserve(Box::new(ladder)), flow.kernel_class, caller);
-                answers.push(Some(answer));
+                *answer = Some(answered);
             }
         }
         // Where there was no tree to keep, one is being set up.

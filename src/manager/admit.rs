@@ -182,6 +182,7 @@ impl Manager {
             interface: request.interface.clone(),
             phase: FlowPhase::Provisional,
             class: None,
+            claimed: None,
             qos: granted_qos(ladder, decision),
             grant,
             policy_class: request.class.clone(),

@@ -31,6 +31,8 @@ pub(super) struct ManagedFlow {
     pub(super) phase: FlowPhase,
     /// Its class in the kernel; `None` where the interface has no tree or nothing is reserved for sending.
     pub(super) class: Option<Handle>,
+    /// The class to which its socket sends since an earlier process, of which it was [adopted](super::Input::Adopt).
+    pub(super) claimed: Option<Handle>,
     /// The request that was granted.
     pub(super) qos: Qos,
     pub(super) grant: Grant,

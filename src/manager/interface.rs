@@ -46,6 +46,9 @@ pub(super) struct Interface {
     forbidden: Option<KernelFailure>,
     /// The class of the flow that is being adopted.
     kept: Option<Handle>,
+    /// The classes to which the sockets of adopted flows send, with those flows, whether or not they are members: no other
+    /// flow gets the number.
+    claims: BTreeMap<Handle, BTreeSet<String>>,
 }
 
 /// Whether the interface has a tree in the kernel.
@@ -123,6 +126,7 @@ impl Interface {
             changed: None,
             forbidden: None,
             kept: None,
+            claims: BTreeMap::new(),
         };
         (interface, change)
     }
@@ -172,13 +176,44 @@ impl Interface {
         self.kept = class;
     }
 
-    /// The class that the flow had which is being adopted, if it is free or shared.
-    fn kept_class(&mut self) -> Option<Handle> {
+    /// The class that the flow had which is being adopted, if it is free, shared or its own claim.
+    fn kept_class(&mut self, id: &str) -> Option<Handle> {
         let class = self.kept.take().filter(|class| ClassBlock::of(*class) == Some(self.block))?;
-        match self.block.flow_number(class) {
-            Some(number) => self.numbers.keep(number).then_some(class),
-            None => Some(class),
+        let Some(number) = self.block.flow_number(class) else { return Some(class) };
+        let is_claimed = self.claims.get(&class).is_some_and(|claims| claims.contains(id));
+        let is_own = is_claimed && !self.members.contains_key(&class);
+        (is_own || self.numbers.keep(number)).then_some(class)
+    }
+
+    /// An adopted flow's socket sends to this class: no other flow gets its number before the flow has ended, even where the
+    /// flow itself has no class.
+    pub(super) fn claim(&mut self, id: &str, class: Handle) {
+        let Some(number) = self.block.flow_number(class) else { return };
+        // It fails where the number is in use, and so not free.
+        self.numbers.keep(number);
+        self.claims.entry(class).or_default().insert(id.to_owned());
+    }
+
+    /// An adopted flow has ended. Its own class is freed with it; another one that its socket sent to is free now.
+    pub(super) fn end_claim(&mut self, id: &str, own: Option<Handle>, now: Moment) {
+        let claimed = self.claims.iter_mut().find_map(|(class, ids)| ids.remove(id).then_some(*class));
+        let Some(class) = claimed else { return };
+        if self.claims.get(&class).is_some_and(BTreeSet::is_empty) {
+            self.claims.remove(&class);
         }
+        if own != Some(class) {
+            self.free(class, now);
+        }
+    }
+
+    /// The flows whose sockets send to a class since an earlier process.
+    pub(super) fn claims(&self) -> impl Iterator<Item = (Handle, &str)> {
+        self.claims.iter().flat_map(|(class, ids)| ids.iter().map(|id| (*class, id.as_str())))
+    }
+
+    /// Whether the numbers of its block are in use.
+    pub(super) fn has_numbers(&self) -> bool {
+        !self.members.is_empty() || !self.claims.is_empty()
     }
 
     /// The tree that the kernel has or is to have, once it was set up.
@@ -244,6 +279,7 @@ impl Interface {
         self.copies.clear();
         self.members.clear();
         self.group_classes.clear();
+        self.claims.clear();
         self.numbers = ClassNumbers::default();
     }
 
@@ -274,7 +310,7 @@ impl Interface {
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
             None => match self
-                .kept_class()
+                .kept_class(id)
                 .or_else(|| self.idle_class(now, placement))
                 .or_else(|| self.new_class(&mut change))
             {
@@ -377,7 +413,7 @@ impl Interface {
     ///
     /// The answer may be about a class of a link that is gone: its successor under the same name has not used the number.
     pub(super) fn free(&mut self, class: Handle, now: Moment) {
-        let is_left = |_: &u16| !self.members.contains_key(&class);
+        let is_left = |_: &u16| !self.members.contains_key(&class) && !self.claims.contains_key(&class);
         let Some(number) = self.block.flow_number(class).filter(is_left) else { return };
         let is_idle = self.tree().is_some_and(|tree| tree.idle().any(|idle| idle.handle == class));
         if self.numbers.free(number, is_idle.then_some(now)) {
@@ -419,6 +455,11 @@ impl Interface {
             let class = self.block.flow_class(number);
             assert!(!self.members.contains_key(&class), "{name}: class {class} is free and has flows");
             assert!(!self.is_of_a_group(class), "{name}: class {class} is free and a group's");
+            let claims = self.claims.get(&class);
+            assert!(
+                claims.is_none(),
+                "{name}: class {class} is free, and the sockets of {claims:?} send to it"
+            );
         }
         for class in self.members.keys() {
             let number = self.block.flow_number(*class);

@@ -18,6 +18,10 @@ impl Manager {
     pub fn invariants(&self) {
         for (name, interface) in &self.interfaces {
             interface.invariants(name);
+            for (class, id) in interface.claims() {
+                let claimed = self.flows.get(id).map(|flow| flow.claimed);
+                assert_eq!(claimed, Some(Some(class)), "{name}: the claim of {id}");
+            }
         }
         let mut members = 0;
         for (id, flow) in &self.flows {

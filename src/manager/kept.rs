@@ -20,7 +20,7 @@ pub struct KeptFlow {
     pub group: Option<String>,
     /// What it was granted.
     pub qos: Qos,
-    /// Its class in the kernel.
+    /// Its class in the kernel, or the one to which its socket sends since an earlier process.
     pub class: Option<Handle>,
     /// When its reservation begins, if that is later.
     pub begins: Option<Moment>,
@@ -42,7 +42,7 @@ impl Manager {
             policy_class: flow.policy_class.clone(),
             group: flow.group.clone(),
             qos: flow.qos,
-            class: flow.class,
+            class: flow.class.or(flow.claimed),
             begins: flow.begins,
             ends,
             expires,
@@ -58,34 +58,50 @@ impl Manager {
         operation: Operation,
         class: Option<Handle>,
     ) {
-        let interface = match &operation {
-            Operation::Reserve(ladder) => Some(ladder.request.interface.clone()),
+        let adopted = match &operation {
+            Operation::Reserve(ladder) => Some((ladder.request.interface.clone(), ladder.request.id.clone())),
             _ => None,
         };
-        let interface = interface.filter(|interface| !self.is_preparing(interface));
-        self.keep_class(interface.as_deref(), class);
+        let adopted = adopted.filter(|(interface, _)| !self.is_preparing(interface));
         self.ledger.set_keeping(true);
-        match interface {
-            Some(_) => self.carry_out(turn, request, &operation),
+        match adopted {
+            Some((interface, id)) => {
+                self.claim_class(&interface, &id, class);
+                self.carry_out(turn, request, &operation);
+                self.class_claimed(&interface, &id, class);
+            }
             // It waits for its interface, or needs none.
             None => {
                 let waiting = self.deferred.len();
                 self.request(turn, request, Box::new(operation));
-                self.deferred.iter_mut().skip(waiting).for_each(|deferred| deferred.is_adopted = true);
+                let waiting = self.deferred.iter_mut().skip(waiting);
+                waiting.for_each(|deferred| deferred.adopted = Some(class));
             }
         }
         self.ledger.set_keeping(false);
     }
 
-    fn keep_class(&mut self, interface: Option<&str>, class: Option<Handle>) {
-        let Some(interface) = interface.and_then(|name| self.interfaces.get_mut(name)) else { return };
+    fn claim_class(&mut self, interface: &str, id: &str, class: Option<Handle>) {
+        let (Some(interface), Some(class)) = (self.interfaces.get_mut(interface), class) else { return };
         // The numbers of its classes are those of the tree that is kept.
-        if let Some(block) = class.and_then(ClassBlock::of)
-            && interface.classes().next().is_none()
+        if let Some(block) = ClassBlock::of(class)
+            && !interface.has_numbers()
         {
             interface.block = block;
         }
-        interface.keep_class(class);
+        interface.claim(id, class);
+        interface.keep_class(Some(class));
+    }
+
+    /// The flow is admitted, with this class or without, or it is refused.
+    fn class_claimed(&mut self, interface: &str, id: &str, class: Option<Handle>) {
+        let now = self.owed.now();
+        let Some(interface) = self.interfaces.get_mut(interface) else { return };
+        interface.keep_class(None);
+        match self.flows.get_mut(id) {
+            Some(flow) => flow.claimed = class,
+            None => interface.end_claim(id, None, now),
+        }
     }
 
     /// States in the decision about an adopted flow what enforces it, now that its tree was compared.

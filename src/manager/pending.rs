@@ -33,8 +33,8 @@ pub(super) struct Replaced {
 pub(super) struct Deferred {
     pub(super) request: RequestId,
     pub(super) operation: Box<Operation>,
-    /// Whether a process that was killed had admitted it.
-    pub(super) is_adopted: bool,
+    /// A process that was killed had admitted it, with this class if it had one.
+    pub(super) adopted: Option<Option<Handle>>,
 }
 
 #[derive(Debug)]

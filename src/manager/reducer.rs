@@ -167,7 +167,7 @@ impl Manager {
         let waiting = self.deferred.len();
         if waiting < MOST_DEFERRED {
             turn.record(|| Event::RequestDeferred(RequestDeferred { id, interface }));
-            return self.deferred.push(Deferred { request, operation, is_adopted: false });
+            return self.deferred.push(Deferred { request, operation, adopted: None });
         }
         let refusal = Refusal::TooManyRequests { waiting, limit: MOST_DEFERRED };
         let interface = Some(interface);
@@ -246,10 +246,10 @@ impl Manager {
             record_interface(turn, name, interface.index, why);
         }
         self.add_copies(turn, name);
-        for Deferred { request, operation, is_adopted } in std::mem::take(&mut self.deferred) {
-            match is_adopted {
-                true => self.adopt(turn, request, *operation, None),
-                false => self.request(turn, request, operation),
+        for Deferred { request, operation, adopted } in std::mem::take(&mut self.deferred) {
+            match adopted {
+                Some(class) => self.adopt(turn, request, *operation, class),
+                None => self.request(turn, request, operation),
             }
         }
     }

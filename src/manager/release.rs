@@ -165,7 +165,17 @@ impl Manager {
         if let Some(at) = flow.begins {
             self.beginnings.remove(at, id);
         }
+        self.end_claim(id, &flow);
         Some(flow)
+    }
+
+    /// The number of the class to which the socket of an adopted flow sent may be given to another flow.
+    pub(super) fn end_claim(&mut self, id: &str, flow: &ManagedFlow) {
+        if flow.claimed.is_some()
+            && let Some(interface) = self.interfaces.get_mut(&flow.interface)
+        {
+            interface.end_claim(id, flow.class, self.owed.now());
+        }
     }
 
     pub(super) fn free(&mut self, interface: &str, class: Option<Handle>) {

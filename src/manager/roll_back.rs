@@ -53,6 +53,7 @@ impl Manager {
     ) {
         let PendingAdmission { reply, displaced, .. } = admission;
         let Some(mut flow) = self.flows.remove(id) else { return };
+        self.end_claim(id, &flow);
         self.count_debt(&mut flow, Both::default());
         let (ManagedFlow { class, .. }, now) = (flow, self.owed.now());
         self.take_back(turn, id);

@@ -7,7 +7,7 @@ use flowspec::{Direction, Rate};
 use gqos::admission::{Holding, Totals};
 use gqos::daemon::{EmbeddedDaemon, EmbeddedFlow};
 use gqos::engine::{Engine, EngineSnapshot, Events, FlowSnapshot, GroupSnapshot, LocalEngine};
-use gqos::tc::Handle;
+use gqos::tc::{Handle, flow_number};
 use gqos::telemetry::Event;
 use tokio::time::Instant;
 
@@ -45,6 +45,8 @@ pub(crate) struct Checks {
     before: BTreeMap<String, Rate>,
     /// The classes that flows had at the step before.
     classes: BTreeMap<String, (u32, Handle)>,
+    /// The sockets that send to their flows' classes, by the flows.
+    marks: BTreeMap<String, (u64, u32, Handle)>,
     /// Since when reservations are without their clients, and flows without reservations.
     without_client: BTreeMap<String, Instant>,
     without_holder: BTreeMap<String, Instant>,
@@ -64,6 +66,7 @@ impl Checks {
             mortal: BTreeSet::new(),
             before: BTreeMap::new(),
             classes: BTreeMap::new(),
+            marks: BTreeMap::new(),
             without_client: BTreeMap::new(),
             without_holder: BTreeMap::new(),
             left: None,
@@ -139,6 +142,7 @@ impl Checks {
         if !is_whole {
             // The file may have what is long past.
             self.classes.clear();
+            self.marks.clear();
         }
         self.events = None;
     }
@@ -147,6 +151,7 @@ impl Checks {
     pub(crate) fn stopped(&mut self, kernel: &FakeKernel) {
         self.left = None;
         self.classes.clear();
+        self.marks.clear();
         self.before.clear();
         self.events = None;
         let mut state = kernel.state();
@@ -183,7 +188,36 @@ impl Checks {
         self.nothing_outlives_its_client(running, |flow| lives(flow) || is_unknown(flow));
         self.nothing_is_lost((promises, sockets), open);
         let ids: Vec<String> = self.admitted.keys().cloned().collect();
-        self.classes_are_kept(&engine.flow_snapshots(&ids), kernel);
+        let flows = engine.flow_snapshots(&ids);
+        self.classes_are_kept(&flows, kernel);
+        self.no_socket_sends_to_another_flow(&flows, sockets);
+    }
+
+    /// The class to which a flow's socket sends is no other flow's, also where the flow itself has lost it.
+    fn no_socket_sends_to_another_flow(&mut self, flows: &[FlowSnapshot], sockets: &FakeSockets) {
+        let owners: BTreeMap<(u32, Handle), &FlowSnapshot> =
+            flows.iter().filter_map(|flow| Some((class_of(flow)?, flow))).collect();
+        let own: BTreeMap<&str, &FlowSnapshot> =
+            flows.iter().map(|flow| (flow.holding.id.as_str(), flow)).collect();
+        let mut marks = BTreeMap::new();
+        for EmbeddedFlow { id, cookie, .. } in &self.held {
+            let (Some(cookie), Some(flow)) = (*cookie, own.get(&id[..])) else { continue };
+            let Some(mark) = sockets.mark_of(cookie) else { continue };
+            let marked = match (class_of(flow), self.marks.get(id)) {
+                (Some((index, class)), _) if class == mark => (cookie, index, class),
+                (_, Some(before)) if before.0 == cookie && before.2 == mark => *before,
+                _ => continue,
+            };
+            let owner = owners.get(&(marked.1, mark)).filter(|owner| owner.holding.id != *id);
+            if let Some(owner) =
+                owner.filter(|owner| owner.holding.group.is_none() && flow_number(mark).is_some())
+            {
+                let owner = &owner.holding.id;
+                self.log.violation(format_args!("the socket of {id} sends to class {mark} of {owner}"));
+            }
+            marks.insert(id.clone(), marked);
+        }
+        self.marks = marks;
     }
 
     /// Follows what the events say: which flows are admitted, and with what.
@@ -418,6 +452,10 @@ impl Checks {
             }
         }
     }
+}
+
+fn class_of(flow: &FlowSnapshot) -> Option<(u32, Handle)> {
+    Some((index_of(&flow.holding.interface)?, flow.kernel_class?))
 }
 
 fn index_of(interface: &str) -> Option<u32> {

@@ -41,7 +41,7 @@ impl Log {
             lines.hash = (lines.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         lines.count += 1;
-        if lines.last.len() == LAST {
+        if lines.last.len() == LAST && std::env::var_os("GQOS_SIMULATION_SEED").is_none() {
             lines.last.pop_front();
         }
         lines.last.push_back(line);

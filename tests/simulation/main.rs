@@ -25,9 +25,10 @@ mod tree;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 
 use log::Log;
 use world::World;
@@ -100,6 +101,7 @@ fn whatever_happens_the_promises_hold() {
     }
     let seeds = number("GQOS_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let (next, lines) = (AtomicU64::new(1), AtomicU64::new(0));
+    let failed = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -109,12 +111,21 @@ fn whatever_happens_the_promises_hold() {
                     if seed > seeds {
                         return;
                     }
-                    lines.fetch_add(check(seed).sum.1, Ordering::Relaxed);
+                    let Outcome { sum, problem, last } = run(seed);
+                    lines.fetch_add(sum.1, Ordering::Relaxed);
+                    if let Some(problem) = problem {
+                        failed.lock().unwrap().insert(seed, format!("{problem}\n{last}"));
+                    }
                 }
             });
         }
     });
     println!("{seeds} seeds, {} lines", lines.into_inner());
+    let failed = failed.into_inner().unwrap();
+    if let Some((seed, problem)) = failed.first_key_value() {
+        let all: Vec<_> = failed.keys().collect();
+        panic!("seeds {all:?} fail; GQOS_SIMULATION_SEED={seed}: {problem}");
+    }
 }
 
 #[test]

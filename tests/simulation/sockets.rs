@@ -110,6 +110,11 @@ impl FakeSockets {
         self.state().sockets.get(&cookie).map(|socket| Arc::clone(&socket.descriptor))
     }
 
+    /// The class that a socket's packets are sent to.
+    pub(crate) fn mark_of(&self, cookie: u64) -> Option<Handle> {
+        self.state().sockets.get(&cookie)?.mark
+    }
+
     pub(crate) fn lives(&self, cookie: u64) -> bool {
         self.state().sockets.contains_key(&cookie)
     }

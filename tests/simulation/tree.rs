@@ -18,6 +18,11 @@ pub(crate) struct Tree {
 const TRUNK: usize = 2;
 
 impl Tree {
+    /// That of another program.
+    pub(crate) fn foreign() -> Self {
+        Self { foreign: true, ..Self::default() }
+    }
+
     /// Carries out operations up to the first that is refused.
     pub(crate) fn apply(&mut self, ops: &[Op]) -> Result<(), (usize, Errno)> {
         ops.iter().enumerate().try_for_each(|(at, op)| self.apply_one(op).map_err(|errno| (at, errno)))
@@ -83,7 +88,7 @@ impl Tree {
                 "deletes the root"
             }
             1 if self.root.is_some() => {
-                *self = Self { foreign: true, ..Self::default() };
+                *self = Self::foreign();
                 "has a root of its own"
             }
             2 if !leaves.is_empty() => {

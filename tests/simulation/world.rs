@@ -243,7 +243,7 @@ impl World {
     }
 
     /// What a daemon leaves when it has ended, in whatever way.
-    fn end_of_daemon(&mut self) {
+    pub(crate) fn end_of_daemon(&mut self) {
         self.kernel.kill();
         self.sockets.kill();
         self.running = None;
@@ -265,7 +265,7 @@ impl World {
         self.promises = Promises::default();
     }
 
-    fn write_state(&mut self) {
+    pub(crate) fn write_state(&mut self) {
         let Some(write) = self.running.as_mut().and_then(|running| running.daemon.next_write()) else {
             return;
         };
@@ -478,7 +478,7 @@ impl World {
         }
     }
 
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         if let Some(running) = &mut self.running {
             let open: Vec<u32> = self.clients.iter().flat_map(Client::open).collect();
             self.checks.step(running, (&self.kernel, &self.sockets), &open, &mut self.promises);
