@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use flowspec::Moment;
+
 use super::account::classes::Classes;
 use super::account::entry::Entry;
 
@@ -13,6 +15,13 @@ pub struct Displaced {
     pub(crate) entry: Entry,
     /// The classes under the policy of that time: they number the class of the entry.
     pub(crate) classes: Arc<Classes>,
+}
+
+impl Displaced {
+    /// When its reservation ends by itself, and when its soft state does.
+    pub(crate) const fn times(&self) -> (Option<Moment>, Option<Moment>) {
+        (self.entry.footprint.window.end, self.entry.deadline)
+    }
 }
 
 impl PartialEq for Displaced {

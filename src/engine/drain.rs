@@ -1,6 +1,6 @@
 //! The end of a flow in the kernel: its class stays until the packets in it have left.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use flowspec::{Bytes, Micros};
@@ -9,7 +9,7 @@ use super::clock;
 use super::kernel::Kernel;
 use super::lingering::Lingering;
 use super::patience::in_time;
-use super::reservation::Usage;
+use super::reservation::{ReservationState, Usage};
 use crate::linux::ClassState;
 use crate::tc::{Handle, LINK_HEADER};
 
@@ -29,6 +29,25 @@ pub(super) struct Drained {
     pub(super) missing: Option<Bytes>,
     /// How long the class takes until its buckets are full, where no packets are in it.
     pub(super) full_in: Option<Micros>,
+}
+
+/// A reservation that has ended. By the time its data has left, it may have been lost, and another flow may have its id.
+#[derive(Clone, Debug)]
+pub(super) struct EndedReservation {
+    pub(super) id: String,
+    state: Option<Weak<ReservationState>>,
+}
+
+impl EndedReservation {
+    /// The one that has the id now.
+    pub(super) fn new(id: &str, state: Option<&Weak<ReservationState>>) -> Self {
+        Self { id: id.to_owned(), state: state.cloned() }
+    }
+
+    /// Whether the id is not another reservation's, now that `state` has it.
+    pub(super) fn has_its_id(&self, state: Option<&Weak<ReservationState>>) -> bool {
+        state.is_none_or(|state| self.state.as_ref().is_some_and(|own| own.ptr_eq(state)))
+    }
 }
 
 /// A flow that has ended, and the class that is its own.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
 use super::core::{Caller, CallerNotification, Core, lock};
-use super::drain::{Drained, DrainingFlow, KernelClassCounters};
+use super::drain::{DrainingFlow, EndedReservation, KernelClassCounters};
 use super::error::EngineError;
 use super::flow_routes::FoundRoutes;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
@@ -114,7 +114,7 @@ pub(super) enum Returned {
     /// The class of a flow that has ended was read.
     Ended {
         index: u32,
-        id: String,
+        of: EndedReservation,
         ended: DrainingFlow,
         lingering: Lingering,
         state: Result<Option<ClassState>, KernelFailure>,
@@ -355,7 +355,7 @@ impl Driver {
                     Err(failure) => self.call_failed(index, &failure),
                 }
             }
-            Returned::Ended { index, id, ended, lingering, state } => {
+            Returned::Ended { index, of, ended, lingering, state } => {
                 self.queues.returned(index);
                 if let Err(failure) = &state {
                     self.call_failed(index, failure);
@@ -363,7 +363,7 @@ impl Driver {
                 let state = state.ok().flatten();
                 let mut missing = ended.usage.missing;
                 missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
-                self.report_spent(id, ended, (missing, lingering));
+                self.report_spent(of, ended, (missing, lingering));
             }
             Returned::Reported { index, part, counts, reply } => self.reported(index, part, counts, reply),
             Returned::ReceiverObserved { index, state } => self.receiver_observed(index, state),
@@ -411,7 +411,7 @@ impl Driver {
             EngineCommand::Connected { id }
             | EngineCommand::Receive { id, .. }
             | EngineCommand::Closed { id, .. }
-            | EngineCommand::Drained { id, .. }
+            | EngineCommand::Drained { of: EndedReservation { id, .. }, .. }
             | EngineCommand::PeerGone { id, .. } => ledger.flow(id)?.0,
             EngineCommand::EndGroup { id } => ledger.group_totals(id)?.0,
             EngineCommand::Submit { operation, .. } => match &**operation {
@@ -442,19 +442,7 @@ impl Driver {
             EngineCommand::Reroute { id, link, reply } => self.reroute(id, link, reply),
             EngineCommand::Connected { id } => self.core().feed(Input::Connected { id }),
             EngineCommand::Closed { id, lingering, usage } => self.close(id, lingering, usage),
-            EngineCommand::Drained { id, drained: Drained { sent, missing, full_in } } => {
-                let measured = self.core().manager.measured_class(&id);
-                if let Some((interface, class, handle)) = measured
-                    && let Some(meter) = self.meters.get_mut(&interface)
-                {
-                    meter.ended(&class, handle, sent);
-                }
-                let missing = Both { sending: missing, receiving: None };
-                if let Some(full_in) = full_in {
-                    self.core().feed(Input::Drained { id: id.clone(), full_in });
-                }
-                self.core().close(id, missing);
-            }
+            EngineCommand::Drained { of, drained } => self.drained(of, drained),
             EngineCommand::PeerGone { id, usage } => {
                 let missing = usage.missing;
                 self.core().feed(Input::Spent { id: id.clone(), missing });

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::drain::Drained;
+use super::drain::{Drained, EndedReservation};
 use super::error::EngineError;
 use super::flow_routes::RerouteReply;
 use super::lingering::Lingering;
@@ -46,7 +46,7 @@ pub(super) enum EngineCommand {
     /// A flow has ended with this use of its buckets, or waits for capacity no longer.
     Closed { id: String, lingering: Lingering, usage: Usage },
     /// The data of a flow that has ended has left.
-    Drained { id: String, drained: Drained },
+    Drained { of: EndedReservation, drained: Drained },
     /// A flow has ended with this use of its buckets, since its peer is gone.
     PeerGone { id: String, usage: Usage },
     /// The last member of a group has left.

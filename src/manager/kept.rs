@@ -4,6 +4,7 @@ use flowspec::{Moment, Qos};
 
 use super::flow::FlowPhase;
 use super::message::RequestId;
+use super::pending::{DisplacedFlow, Purpose};
 use super::state::Manager;
 use super::turn::Turn;
 use crate::admission::{Decision, Operation};
@@ -36,7 +37,11 @@ impl Manager {
     /// What is to be known of a flow to admit it again.
     pub fn kept(&self, id: &str) -> Option<KeptFlow> {
         let flow = self.flows.get(id)?;
-        let (ends, expires) = self.ledger.times_of(id)?;
+        // One that is preempted keeps its reservation until the kernel has answered about the other flow.
+        let displaced = || self.displaced(id).filter(|_| flow.phase == FlowPhase::Displaced);
+        let (ends, expires) =
+            self.ledger.times_of(id).or_else(|| displaced().map(|flow| flow.displaced.times()))?;
+        let phase = displaced().and_then(|displaced| displaced.phase).unwrap_or(flow.phase);
         Some(KeptFlow {
             interface: flow.interface.clone(),
             policy_class: flow.policy_class.clone(),
@@ -46,7 +51,16 @@ impl Manager {
             begins: flow.begins,
             ends,
             expires,
-            is_established: flow.phase == FlowPhase::Established,
+            is_established: phase == FlowPhase::Established,
+        })
+    }
+
+    fn displaced(&self, id: &str) -> Option<&DisplacedFlow> {
+        self.pending.values().find_map(|pending| match &pending.purpose {
+            Purpose::Admit { admission, .. } => {
+                admission.displaced.iter().find(|displaced| displaced.displaced.id == id)
+            }
+            _ => None,
         })
     }
 

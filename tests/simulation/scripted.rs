@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::client::{Asked, call};
-use crate::kernel::INTERFACES;
+use crate::kernel::{Fault, INTERFACES};
 use crate::sockets::Kind;
 use crate::tree::Tree;
 use crate::world::World;
@@ -155,4 +155,42 @@ async fn no_flow_gets_the_class_to_which_another_one_s_socket_sends() {
     check("it was another program's before", &[(true, false), (false, true)], false).await;
     check("the class is free at the next start", &[(true, true), (false, false)], true).await;
     check("and at the one after it", &[(true, true), (true, true), (false, false)], true).await;
+}
+
+/// A flow is preempted and released while the kernel does not answer; another flow with its id, which is admitted then, stays.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_flow_does_not_end_the_next_one_of_its_id() {
+    let mut world = World::new(1);
+    started(&mut world).await;
+    asked(&mut world, 0, ("v1", "viewer", 60)).await;
+    world.kernel.set_fault(INTERFACES[0], Fault::Silent);
+    asked(&mut world, 1, ("w1", "studio", 40)).await;
+    world.disconnect(0);
+    world.clients[0].flows.clear();
+    settle(&mut world).await;
+    world.connect(0);
+    asked(&mut world, 0, ("v1", "viewer", 10)).await;
+    sleep(Duration::from_secs(20)).await;
+    settle(&mut world).await;
+    world.check();
+    world.quiet().await;
+    assert_eq!(world.log.violated(), None, "{}", world.log.last());
+    assert_eq!(held(&world), ["v1", "w1"]);
+}
+
+/// A daemon is killed while the kernel has not answered about a flow that preempts another: that one keeps what it has.
+#[tokio::test(start_paused = true)]
+async fn a_kill_in_the_middle_of_a_preemption_costs_no_reservation() {
+    let mut world = World::new(1);
+    started(&mut world).await;
+    asked(&mut world, 0, ("v1", "viewer", 60)).await;
+    let before = class(&world, "v1");
+    world.kernel.set_fault(INTERFACES[0], Fault::Silent);
+    asked(&mut world, 1, ("w1", "studio", 40)).await;
+    killed(&mut world);
+    world.kernel.set_fault(INTERFACES[0], Fault::Quick);
+    started(&mut world).await;
+    world.check();
+    assert_eq!(world.log.violated(), None, "{}", world.log.last());
+    assert_eq!((held(&world), class(&world, "v1")), (vec!["v1".to_owned()], before));
 }
