@@ -179,3 +179,51 @@ fn directories_that_cannot_be_used_are_refused_before_the_run() {
     refused(&["--daemon", "--sockets", &inside("empty"), "--media", "/dev/null"], 2, "");
     assert_eq!(std::fs::read_dir(inside("empty")).unwrap().count(), 0, "nothing stays in it");
 }
+
+/// The directories that demos have made below this one.
+fn made_below(directory: &Path) -> BTreeSet<PathBuf> {
+    std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn the_next_demo_removes_what_a_killed_one_has_left_and_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if common::lab(1).is_none() {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let other = temporary.path().join("gqos-demo-of-mine");
+    std::fs::create_dir(&other).unwrap();
+    // A demo in its first phase, where it has no other process yet, and its directory.
+    let start = || {
+        let before = made_below(temporary.path());
+        let mut command = demo(&["--daemon", "--json", "--seconds", "5", "--viewers", "4"]);
+        command.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        for _ in 0..600 {
+            if let Some(made) = made_below(temporary.path()).difference(&before).next() {
+                return (Demo(child), made.clone());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the demo has made no directory after 30 s");
+    };
+    let (first, left) = start();
+    drop(first);
+    assert!(left.exists(), "a process that is killed removes nothing");
+    let (_second, of_the_second) = start();
+    assert!(!left.exists(), "the next demo removes it");
+    let (_third, of_the_third) = start();
+    let expected = BTreeSet::from([other, of_the_second, of_the_third]);
+    assert_eq!(made_below(temporary.path()), expected, "a demo that runs keeps its own");
+}
+
+/// A demo that is killed when it is dropped.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
