@@ -8,7 +8,9 @@ use gqos::doctor::{
 };
 use gqos::failure::KernelCall;
 use gqos::linux::features::{Feature, Untried};
-use gqos::linux::{ClaimHolder, FoundFilter, Ingress, LinkDetails, Offloads, ReportedSpeed};
+use gqos::linux::{
+    ClaimHolder, ConfinementOffer, FoundFilter, Ingress, LinkDetails, Offloads, ReportedSpeed,
+};
 use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ObservedRoot, ROOT_QDISC, Redirect, Target};
 
 /// A machine that lacks nothing.
@@ -29,6 +31,7 @@ fn whole() -> Facts {
     Facts {
         features: Feature::ALL.map(|feature| (feature, FeatureState::Tried(Ok(())))).to_vec(),
         privileges: Privileges { net_admin: true, net_raw: true, namespaces: true },
+        confinement: ConfinementOffer { landlock: Ok(7), seccomp: Ok(()) },
         interfaces: vec![InterfaceFacts {
             link,
             speed,
@@ -119,6 +122,25 @@ fn features_that_guarantees_need_are_told_from_others() {
         "nothing is known of fq",
         with(Feature::Fq, untried(Untried::Unknown)),
         &[("fq qdisc", Unknown, "not tried")],
+    );
+}
+
+#[test]
+fn what_the_daemon_cannot_be_confined_with_is_noted() {
+    use FindingState::Note;
+    let failed = |call, errno| KernelCall(call).failed("version", errno);
+    let landlock = |offered| move |facts: &mut Facts| facts.confinement.landlock = offered;
+    check("what is in use is enough", landlock(Ok(6)), &[]);
+    check("no signals", landlock(Ok(5)), &[("landlock", Note, "send signals")]);
+    check("no TCP", landlock(Ok(3)), &[("landlock", Note, "connect TCP ports, and send signals")]);
+    let absent = failed("landlock_create_ruleset", Errno::ENOSYS);
+    check("no landlock", landlock(Err(absent)), &[("landlock", Note, "CONFIG_SECURITY_LANDLOCK")]);
+    let unused = failed("landlock_create_ruleset", Errno::EOPNOTSUPP);
+    check("landlock is not in use", landlock(Err(unused)), &[("landlock", Note, "lsm=")]);
+    check(
+        "no seccomp",
+        |facts| facts.confinement.seccomp = Err(failed("seccomp", Errno::EINVAL)),
+        &[("seccomp", Note, "every system call")],
     );
 }
 

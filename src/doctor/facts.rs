@@ -6,7 +6,8 @@ use crate::failure::KernelFailure;
 use crate::lab::Site;
 use crate::linux::features::{Feature, Untried};
 use crate::linux::{
-    Claim, ClaimHolder, FoundFilter, Ingress, LinkDetails, Netlink, ReportedSpeed, namespace,
+    Claim, ClaimHolder, ConfinementOffer, FoundFilter, Ingress, LinkDetails, Netlink, ReportedSpeed,
+    namespace,
 };
 use crate::tc::ObservedRoot;
 
@@ -17,6 +18,8 @@ pub struct Facts {
     pub features: Vec<(Feature, FeatureState)>,
     /// What this process may do.
     pub privileges: Privileges,
+    /// What the daemon can be confined with.
+    pub confinement: ConfinementOffer,
     /// The interfaces of this namespace, without the loopback.
     pub interfaces: Vec<InterfaceFacts>,
     /// Settings of the kernel and of this process.
@@ -104,6 +107,7 @@ impl Facts {
                 .map(|feature| (feature, FeatureState::Untried(feature.untried())))
                 .to_vec(),
             privileges: Privileges { net_admin, net_raw: namespace::has_net_raw(), namespaces: false },
+            confinement: ConfinementOffer::of_kernel(),
             interfaces,
             system: SystemFacts::read(),
         })

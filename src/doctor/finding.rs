@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What was found of one subject.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Finding {
-    /// What the subject belongs to: `kernel`, `privileges`, an interface, `tcp`, `clock`, `process`.
+    /// What the subject belongs to: `kernel`, `privileges`, `confinement`, an interface, `tcp`, `clock`, `process`.
     pub topic: String,
     /// The feature, privilege or interface, as the table's first column names it.
     pub subject: String,

@@ -6,6 +6,7 @@
 //! The order of calls: [`Facts::read`] on a runtime of the host's namespace; then, since it may need a user namespace and
 //! a thread of its own, [`Facts::try_features`]; at last [`judge`].
 
+mod confinement;
 mod facts;
 mod finding;
 mod host;

@@ -8,6 +8,7 @@
 
 mod calls;
 mod capabilities;
+mod offer;
 mod paths;
 mod process;
 mod system_calls;
@@ -15,6 +16,7 @@ mod taker;
 #[cfg(test)]
 mod tests;
 
+pub use offer::ConfinementOffer;
 pub use paths::AllowedPaths;
 pub use process::{Confinement, confine};
 pub use taker::DescriptorTaker;

@@ -131,7 +131,9 @@ impl Ruleset {
 }
 
 /// The version of landlock that the kernel has.
-fn version() -> Result<u32, KernelFailure> {
+///
+/// - **Errors**: `landlock_create_ruleset`: ENOSYS, or EOPNOTSUPP where it is not in use.
+pub(super) fn version() -> Result<u32, KernelFailure> {
     let none = std::ptr::null::<Handled>();
     // SAFETY: with this flag the kernel reads nothing.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, ASK_VERSION) };

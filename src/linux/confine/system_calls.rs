@@ -42,6 +42,23 @@ mod offset {
 /// numbers from 424 on.
 const LAST_KNOWN: u32 = 469;
 
+/// Whether the kernel takes filters, which says so about one that cannot be read.
+///
+/// - **Errors**: `seccomp`; ENOSYS where this program knows no system calls of the architecture.
+pub(super) fn offered() -> Result<(), KernelFailure> {
+    let call = KernelCall("seccomp");
+    if ARCHITECTURE == 0 {
+        return Err(call.failed(std::env::consts::ARCH, Errno::ENOSYS));
+    }
+    let none = std::ptr::null::<libc::sock_fprog>();
+    // SAFETY: without a program nothing is set, and the kernel reads nothing of this process.
+    let set = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, none) };
+    match Errno::result(set) {
+        Err(Errno::EFAULT) | Ok(_) => Ok(()),
+        Err(errno) => Err(call.failed("filter", errno)),
+    }
+}
+
 impl Filter {
     /// What the daemon does once it has bound its sockets.
     pub(super) fn of_daemon() -> Self {
