@@ -98,7 +98,8 @@ impl Ledger {
         self.flows.update_group(&group.footprint, self.now);
         self.tidy(&group.footprint);
         let charged = group.footprint.charged;
-        self.groups.insert(key, group);
+        self.groups.insert(Arc::clone(&key), group);
+        self.relane_group(&key);
         self.debug_check();
         Ok(Grant {
             charged,
