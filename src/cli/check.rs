@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
 use gqos::files::{InvalidPolicy, PolicyFiles};
-use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces};
+use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces, mtu_of};
 use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source, WireNames};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
 use serde::Serialize;
@@ -89,6 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             problems.extend(virtual_speeds(&policy));
             problems.extend(shared_wires(&policy));
             problems.extend(ports(&policy));
+            problems.extend(large_packets(&policy));
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             (Some(policy), problems, ExitCode::SUCCESS)
         }
@@ -276,6 +277,39 @@ fn ports(policy: &Policy) -> Vec<Problem> {
         let help = Some(format!("define [interface.{bridge:?}] with parent = {name:?}"));
         problems
             .push(Problem { help, ..Problem::new(Code::PortOfAnother, interface.place.clone(), message) });
+    }
+    problems
+}
+
+/// Warnings about templates whose packets exceed the MTU of every interface, where that of some is known to the kernel of
+/// this machine alone. Nothing is said where it may be larger elsewhere: on an interface that this machine does not have.
+fn large_packets(policy: &Policy) -> Vec<Problem> {
+    if policy.any_interface.is_some() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (name, template) in &policy.templates {
+        let specs = Direction::BOTH.map(|side| *template.qos.get(side));
+        let sizes =
+            specs.iter().filter(|spec| spec.service_type.reserves()).filter_map(|spec| spec.max_sdu_size);
+        let Some(size) = sizes.max() else { continue };
+        let mtus = policy.interfaces.iter().map(|(interface, settings)| {
+            let known = settings.mtu.map(|mtu| (mtu, String::new()));
+            let of_kernel = || Some((mtu_of(interface)?, format!(", from /sys/class/net/{interface}/mtu")));
+            let (mtu, source) = known.or_else(of_kernel).filter(|(mtu, _)| *mtu < size)?;
+            Some((!source.is_empty(), format!("{mtu} on {interface}{source}")))
+        });
+        let Some(mtus) = mtus.collect::<Option<Vec<_>>>() else { continue };
+        // Where the policy states all of them, no interface admits the template on any machine.
+        if !mtus.iter().any(|(is_of_kernel, _)| *is_of_kernel) {
+            continue;
+        }
+        let texts: Vec<_> = mtus.into_iter().map(|(_, text)| text).collect();
+        let message = format!(
+            "template.{name} is refused as mtu on this machine: its max_sdu_size is {size}, and the MTU is {}",
+            texts.join("; ")
+        );
+        problems.push(Problem::new(Code::LargePackets, template.place.clone(), message));
     }
     problems
 }

@@ -127,9 +127,9 @@ codes! {
         "After a pause the flow may send the whole bucket at the speed of the link, and a slower link behind it drops what\n\
          its queue cannot hold. 50 to 100 ms at the flow's own rate is a good choice for media.";
     RuleRefused = "GQ0110", Warning, "a rule whose flows are always refused",
-        "The template alone could be admitted; with the class or the group that the rule gives it is refused even on an\n\
-         empty interface: for instance, it asks for more than the class's max_rate. The message has the reason for each\n\
-         interface.";
+        "The template alone could be admitted; with the class or the group that the rule gives, or beside what the\n\
+         policy's groups reserve, it is refused even if no flow is admitted: for instance, it asks for more than the\n\
+         class's max_rate. The message has the reason for each interface.";
     HastyTimeout = "GQ0111", Warning, "a timeout so short that it ends flows whose peers respond",
         "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
          (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
@@ -147,6 +147,10 @@ codes! {
         "Packets do not leave by a port of a bridge or by a member of a bond as far as routes say, but by the bridge or the\n\
          bond: a flow is refused as unknown_interface where the policy has no table for that. Define it, and for a bridge name\n\
          the port as its parent: [interface.br0] parent = \"eth0\".";
+    LargePackets = "GQ0115", Warning, "a template whose packets exceed the MTU of this machine's interfaces",
+        "Every flow of the template is refused as mtu. Where the policy states no mtu for an interface, the kernel's counts:\n\
+         the message says what it is and from where. Raise it (ip link set dev eth0 mtu 9000), state the mtu of the\n\
+         interface, or give the template a smaller max_sdu_size.";
 }
 
 impl std::fmt::Display for Code {

@@ -17,10 +17,10 @@ const MOST_TRIALS: usize = 200_000;
 /// a problem.
 const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
 
-/// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
+/// The warnings about templates and rules whose flows are refused on every interface, even if no flow is admitted.
 ///
 /// Each template is tried on each interface, without a class and in each class (those that differ, if there are many);
-/// each template of a rule with the class and the group of the rule. What the kernel knows, a capacity or an MTU, counts
+/// each template of a rule with the class and the group of the rule, where the policy's groups have reserved. What the kernel knows, a capacity or an MTU, counts
 /// as unlimited. A policy without interfaces has no such warnings. Where it has too many combinations, a warning says from
 /// which template or rule on none was tried.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
@@ -79,16 +79,16 @@ impl FeasibilitySearch {
         Ok(())
     }
 
-    /// Tries the templates of each rule with the rule's class and group.
+    /// Tries the templates of each rule with the rule's class and group, beside what the policy's groups reserve.
     fn rules(&mut self, policy: &Policy, hopeless: &[String], next: &mut Place) -> Result<(), Exhausted> {
-        for rule in policy.rules.iter().filter(|rule| rule.class.is_some() || rule.group.is_some()) {
+        for rule in &policy.rules {
             next.clone_from(&rule.place);
             for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
                 let Some(template) = policy.templates.get(name) else { continue };
-                let (class, group) = (rule.class.as_deref(), rule.group.as_deref());
-                let Some(reasons) = self.trial.refused(&template.qos, [class], group)? else { continue };
+                let class = rule.class.as_deref();
+                let Some(reasons) = self.trial.refused(&template.qos, [class], Some(rule))? else { continue };
                 let message =
-                    format!("the rule's template {name:?} is always refused {}: {reasons}", given(rule));
+                    format!("the rule's template {name:?} is always refused{}: {reasons}", given(rule));
                 self.problems.push(Problem::new(Code::RuleRefused, rule.place.clone(), message));
             }
         }
@@ -96,12 +96,12 @@ impl FeasibilitySearch {
     }
 }
 
-/// What a rule gives besides its templates: "in class viewer and group channel7".
+/// What a rule gives besides its templates: " in class viewer and group channel7".
 fn given(rule: &Rule) -> String {
     let class = rule.class.as_ref().map(|class| format!("class {class}"));
     let group = rule.group.as_ref().map(|group| format!("group {group}"));
     let both: Vec<_> = class.into_iter().chain(group).collect();
-    format!("in {}", both.join(" and "))
+    if both.is_empty() { String::new() } else { format!(" in {}", both.join(" and ")) }
 }
 
 struct Reasons(BTreeMap<String, Refusal>);
@@ -165,13 +165,15 @@ impl Trial {
         }
     }
 
-    /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them.
+    /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them. A rule's are tried beside
+    /// the groups' reservations.
     fn refused<'c>(
         &mut self,
         qos: &Qos,
         classes: impl IntoIterator<Item = Option<&'c str>> + Clone,
-        group: Option<&str>,
+        rule: Option<&Rule>,
     ) -> Result<Option<Reasons>, Exhausted> {
+        let group = rule.and_then(|rule| rule.group.as_deref());
         let interfaces = match group {
             Some(group) => self.group_interfaces.get(group).cloned().into_iter().collect(),
             None => self.interfaces.clone(),
@@ -187,7 +189,7 @@ impl Trial {
                 request.class = class.map(str::to_owned);
                 request.group = group.map(str::to_owned);
                 request.owner = class.and_then(|class| self.owners.get(class).cloned()).unwrap_or_default();
-                let ledger = if group.is_some() { &mut self.grouped } else { &mut self.empty };
+                let ledger = if rule.is_some() { &mut self.grouped } else { &mut self.empty };
                 match ledger.consider(&request) {
                     Ok(_) => return Ok(None),
                     // The kernel knows the MTU.
@@ -304,6 +306,26 @@ mod tests {
         };
         check("as much as the group has", &group("6 Mbit/s"), &[]);
         check("more than the group has", &group("5 Mbit/s"), &[("GQ0110", "in group g")]);
+    }
+
+    #[test]
+    fn a_rule_for_which_groups_leave_too_little_is_named() {
+        let policy = |group_class: &str, rate: &str, rule_class: &str| {
+            let rule = format!("[[rule]]\ntemplate = \"t\"\n{rule_class}");
+            let group = format!(
+                "[group.g]\ninterface = \"eth0\"\n{group_class}sending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\" }}\n"
+            );
+            let classes = "[class.c]\nshare = \"10 Mbit/s\"\n[class.d]\nshare = \"40 Mbit/s\"\n";
+            format!("{ETH0}{}{classes}{group}{rule}", template("token_rate = \"6 Mbit/s\""))
+        };
+        let in_class = "class = \"c\"\n";
+        check("the group leaves just enough of the share", &policy(in_class, "4 Mbit/s", in_class), &[]);
+        let named = [("GQ0110", "always refused in class c: eth0 sending, class c: 6 Mbit/s asked")];
+        check("the group leaves too little of the share", &policy(in_class, "5 Mbit/s", in_class), &named);
+        check("the group is of another class", &policy("class = \"d\"\n", "5 Mbit/s", in_class), &[]);
+        let budget = [("GQ0110", "always refused: eth0 sending: 6 Mbit/s asked")];
+        check("the group leaves too little of the interface", &policy("", "75 Mbit/s", ""), &budget);
+        check("the group leaves just enough of the interface", &policy("", "74 Mbit/s", ""), &[]);
     }
 
     #[test]
