@@ -151,7 +151,7 @@ fn all_problems_of_a_flowspec_on_the_command_line_are_shown() {
     for (spec, words) in [
         (
             "guarenteed, token_rate=6M",
-            &["did you mean \"guaranteed\"?; token_rate: \"6M\" can be read in two ways"][..],
+            &["qualitative (did you mean \"guaranteed\"?); token_rate: \"6M\" can be read in two ways"][..],
         ),
         ("guaranteed, rate = 1, token_rate", &["\"rate\" is not a field", "; token_rate has no value"]),
         ("guaranteed, latency = 1 s, latency = 1 s", &["latency is given twice"]),

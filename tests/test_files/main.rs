@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod interfaces;
+mod not_text;
 #[path = "../common/qostest.rs"]
 mod qostest;
 

@@ -183,7 +183,7 @@ fn similar<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
     const SIMILAR: f64 = 0.7;
     let measured = names.map(|name| (strsim::jaro_winkler(name, &text.to_lowercase()), name));
     match measured.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((similarity, name)) if similarity > SIMILAR => format!(", did you mean {name:?}?"),
+        Some((similarity, name)) if similarity > SIMILAR => format!(" (did you mean {name:?}?)"),
         _ => String::new(),
     }
 }

@@ -126,7 +126,7 @@ fn open(path: &Path, policies: &mut Policies) -> Result<File, RefusedFile> {
         if policies.announce == Announce::Problems {
             eprintln!("gqos: {error:#}");
         }
-        let message = error.to_string();
+        let message = beside_place(error.to_string(), &name);
         refused(exit, &name, vec![FileProblem { file: name.clone(), line: 1, column: 1, message }])
     })?;
     let source = Source { name: &name, text: &text };
@@ -192,7 +192,8 @@ pub(super) fn load_other(path: &Path, announce: Announce) -> Result<LoadedPolicy
             if announce == Announce::Problems {
                 eprintln!("gqos: {reason}");
             }
-            problems.push(FileProblem { file: file.clone(), line: 1, column: 1, message: reason });
+            let message = beside_place(reason, &file);
+            problems.push(FileProblem { file: file.clone(), line: 1, column: 1, message });
         }
         refused(exit, &file, problems)
     })
@@ -210,6 +211,12 @@ fn load(path: &Path, announce: Announce) -> Loaded {
             Err((Exit::InvalidFile, file_problems(&problems, &source), reason))
         }
     }
+}
+
+/// A reason that stands beside the path of its file, without the path in front.
+fn beside_place(reason: String, path: &str) -> String {
+    let rest = reason.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
+    rest.map_or(reason.clone(), str::to_owned)
 }
 
 fn refused(exit: Exit, file: &str, problems: Vec<FileProblem>) -> RefusedFile {
