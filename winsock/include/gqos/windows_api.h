@@ -101,6 +101,51 @@ static __inline DWORD WaitForMultipleObjects(DWORD nCount, const HANDLE *lpHandl
     return WaitForMultipleObjectsEx(nCount, lpHandles, bWaitAll, dwMilliseconds, FALSE);
 }
 
+/* Mutexes, which belong to threads, and semaphores. */
+extern HANDLE gqos_CreateMutex(BOOL owned);
+extern int gqos_ReleaseMutex(HANDLE mutex);
+extern HANDLE gqos_CreateSemaphore(LONG initial, LONG most);
+extern LONG gqos_ReleaseSemaphore(HANDLE semaphore, LONG by);
+static __inline HANDLE CreateMutexA(LPSECURITY_ATTRIBUTES attributes, BOOL owned, LPCSTR name) {
+    (void)attributes, (void)name;
+    return gqos_CreateMutex(owned);
+}
+static __inline HANDLE CreateMutexW(LPSECURITY_ATTRIBUTES attributes, BOOL owned, LPCWSTR name) {
+    (void)attributes, (void)name;
+    return gqos_CreateMutex(owned);
+}
+static __inline BOOL ReleaseMutex(HANDLE mutex) {
+    int released = gqos_ReleaseMutex(mutex);
+    if (released < 0)
+        SetLastError(ERROR_NOT_OWNER);
+    return released > 0;
+}
+static __inline HANDLE CreateSemaphoreA(LPSECURITY_ATTRIBUTES attributes, LONG initial, LONG most, LPCSTR name) {
+    (void)attributes, (void)name;
+    return gqos_CreateSemaphore(initial, most);
+}
+static __inline HANDLE CreateSemaphoreW(LPSECURITY_ATTRIBUTES attributes, LONG initial, LONG most, LPCWSTR name) {
+    (void)attributes, (void)name;
+    return gqos_CreateSemaphore(initial, most);
+}
+static __inline BOOL ReleaseSemaphore(HANDLE semaphore, LONG by, LONG *before) {
+    LONG count = gqos_ReleaseSemaphore(semaphore, by);
+    if (count == -2)
+        SetLastError(ERROR_TOO_MANY_POSTS);
+    if (count < 0)
+        return FALSE;
+    if (before)
+        *before = count;
+    return TRUE;
+}
+#ifdef UNICODE
+#define CreateMutex CreateMutexW
+#define CreateSemaphore CreateSemaphoreW
+#else
+#define CreateMutex CreateMutexA
+#define CreateSemaphore CreateSemaphoreA
+#endif
+
 /* Timers: events that are signalled after a time, and again after each period. Times are relative; no routine is called. */
 typedef void(CALLBACK *PTIMERAPCROUTINE)(LPVOID lpArg, DWORD dwTimerLowValue, DWORD dwTimerHighValue);
 static __inline HANDLE CreateWaitableTimerA(LPSECURITY_ATTRIBUTES attributes, BOOL manual_reset, LPCSTR name) {
@@ -122,11 +167,16 @@ struct gqos_thread {
     LPVOID parameter;
     HANDLE ended;
 };
-static __inline void *gqos_run_thread(void *argument) {
-    struct gqos_thread thread = *(struct gqos_thread *)argument;
+/* The thread has ended, by its function's return or by ExitThread. */
+static __inline void gqos_thread_ended(void *argument) {
+    HANDLE ended = ((struct gqos_thread *)argument)->ended;
     free(argument);
-    thread.start(thread.parameter);
-    SetEvent(thread.ended);
+    SetEvent(ended);
+}
+static __inline void *gqos_run_thread(void *argument) {
+    pthread_cleanup_push(gqos_thread_ended, argument);
+    ((struct gqos_thread *)argument)->start(((struct gqos_thread *)argument)->parameter);
+    pthread_cleanup_pop(1);
     return NULL;
 }
 static __inline HANDLE CreateThread(LPSECURITY_ATTRIBUTES attributes, SIZE_T stack, LPTHREAD_START_ROUTINE start,
@@ -154,6 +204,32 @@ static __inline HANDLE CreateThread(LPSECURITY_ATTRIBUTES attributes, SIZE_T sta
     }
     pthread_detach(made);
     return ended;
+}
+/* Values of each thread, 0 at first. */
+#define TLS_OUT_OF_INDEXES ((DWORD)0xFFFFFFFF)
+static __inline DWORD TlsAlloc(void) {
+    pthread_key_t key;
+    if (pthread_key_create(&key, NULL)) {
+        SetLastError(ERROR_NO_SYSTEM_RESOURCES);
+        return TLS_OUT_OF_INDEXES;
+    }
+    return (DWORD)key;
+}
+static __inline LPVOID TlsGetValue(DWORD index) {
+    SetLastError(ERROR_SUCCESS);
+    return pthread_getspecific((pthread_key_t)index);
+}
+static __inline BOOL TlsSetValue(DWORD index, LPVOID value) {
+    if (pthread_setspecific((pthread_key_t)index, value) == 0)
+        return TRUE;
+    SetLastError(ERROR_INVALID_PARAMETER);
+    return FALSE;
+}
+static __inline BOOL TlsFree(DWORD index) {
+    if (pthread_key_delete((pthread_key_t)index) == 0)
+        return TRUE;
+    SetLastError(ERROR_INVALID_PARAMETER);
+    return FALSE;
 }
 #define GetCurrentThreadId() ((DWORD)(uintptr_t)pthread_self())
 #define GetCurrentProcessId() ((DWORD)getpid())
@@ -187,6 +263,13 @@ static __inline void DeleteCriticalSection(LPCRITICAL_SECTION section) { pthread
 #define InterlockedIncrement(value) __sync_add_and_fetch((value), 1)
 #define InterlockedDecrement(value) __sync_sub_and_fetch((value), 1)
 #define InterlockedExchange(value, by) __atomic_exchange_n((value), (by), __ATOMIC_SEQ_CST)
+#define InterlockedExchangePointer InterlockedExchange
+#define InterlockedCompareExchangePointer InterlockedCompareExchange
+#define InterlockedAnd(value, by) __sync_fetch_and_and((value), (by))
+#define InterlockedOr(value, by) __sync_fetch_and_or((value), (by))
+#define InterlockedIncrement64 InterlockedIncrement
+#define InterlockedDecrement64 InterlockedDecrement
+#define InterlockedExchangeAdd64 InterlockedExchangeAdd
 #define InterlockedExchangeAdd(value, by) __sync_fetch_and_add((value), (by))
 #define InterlockedCompareExchange(value, by, expected) __sync_val_compare_and_swap((value), (expected), (by))
 
@@ -307,6 +390,112 @@ static __inline HANDLE CreateFileA(LPCSTR path, DWORD access, DWORD share, LPSEC
 #define CreateFile CreateFileA
 #endif
 
+/* Standard handles, and reading and writing. A SOCKET is read by recv and written by send, so that its flow is shaped. */
+#define STD_INPUT_HANDLE ((DWORD)-10)
+#define STD_OUTPUT_HANDLE ((DWORD)-11)
+#define STD_ERROR_HANDLE ((DWORD)-12)
+static __inline HANDLE GetStdHandle(DWORD which) {
+    if (which == STD_INPUT_HANDLE || which == STD_OUTPUT_HANDLE || which == STD_ERROR_HANDLE)
+        return (HANDLE)(LONG_PTR)(LONG)which;
+    SetLastError(ERROR_INVALID_HANDLE);
+    return INVALID_HANDLE_VALUE;
+}
+/* errno, whose header also has names that programs define for Winsock's codes. */
+extern int *gqos_errno(void) __asm__("__errno_location");
+enum { gqos_interrupted = 4, gqos_bad_descriptor = 9 };
+/* The descriptor of a file or of a standard handle; -1 for what is neither. */
+static __inline int gqos_descriptor(HANDLE handle) {
+    LONG_PTR value = (LONG_PTR)handle;
+    if (value >= -12 && value <= -10)
+        return (int)(-10 - value);
+    return value > 0 && value <= 0x7fffffff ? (int)value : -1;
+}
+static __inline BOOL gqos_transferred(long transferred, DWORD error, LPDWORD count, LPOVERLAPPED overlapped) {
+    if (count)
+        *count = transferred > 0 ? (DWORD)transferred : 0;
+    if (transferred >= 0)
+        return TRUE;
+    SetLastError(overlapped ? ERROR_NOT_SUPPORTED : error);
+    return FALSE;
+}
+/* Whether the thread's error says that a handle is no SOCKET. */
+static __inline BOOL gqos_is_no_socket(void) {
+    DWORD error = GetLastError();
+    return error == WSAENOTSOCK || error == WSANOTINITIALISED;
+}
+static __inline BOOL ReadFile(HANDLE file, LPVOID buffer, DWORD size, LPDWORD read_bytes, LPOVERLAPPED overlapped) {
+    int descriptor = gqos_descriptor(file), limit = size > 0x7fffffff ? 0x7fffffff : (int)size;
+    long got = -1;
+    DWORD before = GetLastError();
+    if (descriptor < 0)
+        return gqos_transferred(-1, ERROR_INVALID_HANDLE, read_bytes, NULL);
+    if (overlapped)
+        return gqos_transferred(-1, ERROR_NOT_SUPPORTED, read_bytes, overlapped);
+    if (descriptor > 2) {
+        got = recv((SOCKET)descriptor, (char *)buffer, limit, 0);
+        if (got >= 0 || !gqos_is_no_socket())
+            return gqos_transferred(got, GetLastError(), read_bytes, NULL);
+        SetLastError(before);
+    }
+    do
+        got = read(descriptor, buffer, (size_t)limit);
+    while (got < 0 && *gqos_errno() == gqos_interrupted);
+    return gqos_transferred(got, *gqos_errno() == gqos_bad_descriptor ? ERROR_INVALID_HANDLE : ERROR_READ_FAULT, read_bytes, NULL);
+}
+static __inline BOOL WriteFile(HANDLE file, LPCVOID buffer, DWORD size, LPDWORD written, LPOVERLAPPED overlapped) {
+    int descriptor = gqos_descriptor(file), limit = size > 0x7fffffff ? 0x7fffffff : (int)size;
+    long sent = -1, all = 0;
+    DWORD before = GetLastError();
+    if (descriptor < 0)
+        return gqos_transferred(-1, ERROR_INVALID_HANDLE, written, NULL);
+    if (overlapped)
+        return gqos_transferred(-1, ERROR_NOT_SUPPORTED, written, overlapped);
+    if (descriptor > 2) {
+        sent = send((SOCKET)descriptor, (const char *)buffer, limit, 0);
+        if (sent >= 0 || !gqos_is_no_socket())
+            return gqos_transferred(sent, GetLastError(), written, NULL);
+        SetLastError(before);
+    }
+    while (all < limit) {
+        sent = write(descriptor, (const char *)buffer + all, (size_t)(limit - all));
+        if (sent > 0)
+            all += sent;
+        else if (*gqos_errno() != gqos_interrupted)
+            return gqos_transferred(-1, *gqos_errno() == gqos_bad_descriptor ? ERROR_INVALID_HANDLE : ERROR_WRITE_FAULT, written, NULL);
+    }
+    return gqos_transferred(all, 0, written, NULL);
+}
+#define FILE_BEGIN 0
+#define FILE_CURRENT 1
+#define FILE_END 2
+#define INVALID_FILE_SIZE ((DWORD)0xFFFFFFFF)
+#define INVALID_SET_FILE_POINTER ((DWORD)0xFFFFFFFF)
+static __inline BOOL SetFilePointerEx(HANDLE file, LARGE_INTEGER distance, LARGE_INTEGER *place, DWORD method) {
+    off_t at = lseek(gqos_descriptor(file), (off_t)distance.QuadPart,
+                     method == FILE_BEGIN ? SEEK_SET : method == FILE_CURRENT ? SEEK_CUR : SEEK_END);
+    if (at < 0) {
+        SetLastError(*gqos_errno() == gqos_bad_descriptor ? ERROR_INVALID_HANDLE : ERROR_INVALID_PARAMETER);
+        return FALSE;
+    }
+    if (place)
+        place->QuadPart = at;
+    return TRUE;
+}
+static __inline BOOL GetFileSizeEx(HANDLE file, LARGE_INTEGER *size) {
+    LARGE_INTEGER nothing, here;
+    nothing.QuadPart = 0;
+    return SetFilePointerEx(file, nothing, &here, FILE_CURRENT) && SetFilePointerEx(file, nothing, size, FILE_END) &&
+           SetFilePointerEx(file, here, NULL, FILE_BEGIN);
+}
+static __inline DWORD GetFileSize(HANDLE file, LPDWORD high) {
+    LARGE_INTEGER size;
+    if (!GetFileSizeEx(file, &size))
+        return INVALID_FILE_SIZE;
+    if (high)
+        *high = (DWORD)(size.QuadPart >> 32);
+    return (DWORD)size.QuadPart;
+}
+
 /* The C library's functions by Microsoft's names. */
 #define _strnicmp strncasecmp
 #define _stricmp strcasecmp
@@ -314,11 +503,13 @@ static __inline HANDLE CreateFileA(LPCSTR path, DWORD access, DWORD share, LPSEC
 #define stricmp strcasecmp
 #define lstrlenA(text) ((int)strlen(text))
 #define lstrcpyA strcpy
+#define lstrcatA strcat
 #define lstrcmpA strcmp
 #define lstrcmpiA strcasecmp
 #ifndef UNICODE
 #define lstrlen lstrlenA
 #define lstrcpy lstrcpyA
+#define lstrcat lstrcatA
 #define lstrcmp lstrcmpA
 #define lstrcmpi lstrcmpiA
 #endif

@@ -165,6 +165,7 @@ pub mod transfer;
 pub mod transmit;
 pub mod unsupported;
 pub mod upcalls;
+pub mod wait_effects;
 pub mod windows;
 
 pub use crate::sys::Address;

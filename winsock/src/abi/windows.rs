@@ -1,13 +1,12 @@
 //! Events and waiting by the names of the Windows API. Handles are those of WSACreateEvent; the provider need not be
 //! started. A call that succeeds leaves the thread's error as it is.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flowspec::Wsa;
 
 use super::event_handles::{self, event};
+use super::wait_effects::{self, Taken};
 use super::{Address, NULL, last_error, memory, overlapped, timers};
 use crate::Result;
 use crate::blocking::{deadline_after, now};
@@ -17,21 +16,14 @@ use crate::{socket_table, sys};
 /// MAXIMUM_WAIT_OBJECTS.
 const MAX_WAIT_OBJECTS: usize = 64;
 
-/// WAIT_IO_COMPLETION, WAIT_TIMEOUT and WAIT_FAILED.
+/// WAIT_ABANDONED_0, WAIT_IO_COMPLETION, WAIT_TIMEOUT and WAIT_FAILED.
+const WAIT_ABANDONED_0: u32 = 0x80;
 const WAIT_IO_COMPLETION: u32 = 0xC0;
 const WAIT_TIMEOUT: u32 = 258;
 const WAIT_FAILED: u32 = u32::MAX;
 
 /// The timeout that never ends. Source: `winbase.h`.
 const INFINITE: u32 = u32::MAX;
-
-/// The events that a wait resets.
-static AUTO_RESET: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
-
-fn auto_reset() -> MutexGuard<'static, BTreeSet<usize>> {
-    // The set is consistent between any two statements that can panic.
-    AUTO_RESET.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn create_event(manual_reset: bool, initially_set: bool) -> Result<usize> {
     let event = EventObject::new()?;
@@ -40,14 +32,14 @@ fn create_event(manual_reset: bool, initially_set: bool) -> Result<usize> {
     }
     let handle = event_handles::insert(event)?;
     if !manual_reset {
-        auto_reset().insert(handle);
+        wait_effects::reset_by_waits(handle);
     }
     Ok(handle)
 }
 
 /// Closes an event or a file. A SOCKET is closed by closesocket alone.
 fn close_handle(handle: usize) -> Result<i32> {
-    auto_reset().remove(&handle);
+    wait_effects::remove(handle);
     timers::cancel(handle);
     if event_handles::remove(handle).is_ok() {
         return Ok(1);
@@ -59,21 +51,6 @@ fn close_handle(handle: usize) -> Result<i32> {
     sys::close_file(descriptor).map(|()| 1).map_err(|_| Wsa::InvalidHandle)
 }
 
-/// Takes the signals of the events that a wait resets; `false` where another thread was faster for one of them: then
-/// none is taken.
-fn take_signals(handles: &[usize], events: &[EventObject]) -> bool {
-    let resets = auto_reset();
-    let mut taken: Vec<&EventObject> = Vec::new();
-    for (_, event) in handles.iter().zip(events).filter(|(handle, _)| resets.contains(handle)) {
-        if !event.take() {
-            taken.into_iter().for_each(EventObject::set);
-            return false;
-        }
-        taken.push(event);
-    }
-    true
-}
-
 fn wait(handles: &[usize], all: bool, millis: u32, alertable: bool) -> Result<u32> {
     let events = handles.iter().map(|&handle| event(handle)).collect::<Result<Vec<_>>>()?;
     let deadline = (millis != INFINITE).then(|| deadline_after(Duration::from_millis(u64::from(millis))));
@@ -82,25 +59,42 @@ fn wait(handles: &[usize], all: bool, millis: u32, alertable: bool) -> Result<u3
         return Ok(WAIT_IO_COMPLETION);
     }
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
-        match wait_for_events_or(&events, all, routines.as_ref(), left)? {
-            None => return Ok(WAIT_TIMEOUT),
-            Some(index) if index == events.len() => {
+        // A mutex of this thread is not waited for.
+        let owned = wait_effects::first_owned(handles);
+        let (waited, left) = match (owned, all) {
+            (Some(_), true) => {
+                let is_waited = |handle: &usize| wait_effects::first_owned(&[*handle]).is_none();
+                let waited = handles.iter().zip(&events).filter(|(handle, _)| is_waited(handle));
+                (waited.map(|(_, event)| event.clone()).collect(), deadline.map(time_until))
+            }
+            (Some(first), false) => (events[..first].to_vec(), Some(Duration::ZERO)),
+            (None, _) => (events.clone(), deadline.map(time_until)),
+        };
+        let found = match waited.is_empty() {
+            true => Some(0),
+            false => wait_for_events_or(&waited, all, routines.as_ref(), left)?,
+        };
+        let (from, until) = match (found, owned) {
+            (None, Some(first)) if !all => (first, first + 1),
+            (None, _) => return Ok(WAIT_TIMEOUT),
+            (Some(index), _) if index == waited.len() && !waited.is_empty() => {
                 overlapped::run_due_routines();
                 return Ok(WAIT_IO_COMPLETION);
             }
-            Some(_) if all => {
-                if take_signals(handles, &events) {
-                    return Ok(0);
-                }
-            }
-            Some(index) => {
-                if take_signals(&handles[index..=index], &events[index..=index]) {
-                    return Ok(u32::try_from(index).unwrap_or(0));
-                }
-            }
+            (Some(_), _) if all => (0, handles.len()),
+            (Some(index), _) => (index, index + 1),
+        };
+        let first = if all { 0 } else { u32::try_from(from).unwrap_or(0) };
+        match wait_effects::take(&handles[from..until], &events[from..until]) {
+            Taken::All => return Ok(first),
+            Taken::AllAbandoned => return Ok(WAIT_ABANDONED_0 + first),
+            Taken::Nothing => {}
         }
     }
+}
+
+fn time_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(now())
 }
 
 fn wait_for_list(count: u32, list: Address, all: bool, millis: u32, alertable: bool) -> Result<u32> {
@@ -122,13 +116,13 @@ c_functions! {
     /// SetEvent.
     api gqos_SetEvent(handle: usize) -> i32, or 0 => {
         last_error::keep();
-        event(handle)?.set();
+        wait_effects::plain_event(handle)?.set();
         Ok(1)
     };
     /// ResetEvent.
     api gqos_ResetEvent(handle: usize) -> i32, or 0 => {
         last_error::keep();
-        event(handle)?.reset();
+        wait_effects::plain_event(handle)?.reset();
         Ok(1)
     };
     /// CloseHandle.

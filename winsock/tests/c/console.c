@@ -1,4 +1,5 @@
-/* A console program by windows.h: events, threads, critical sections, waiting, errors. Compiles as C and as C++. */
+/* A console program by windows.h: events, threads, critical sections, mutexes, semaphores, waiting, files, errors.
+ * Compiles as C and as C++. */
 #include <windows.h>
 #include <stdio.h>
 #include "check.h"
@@ -18,6 +19,111 @@ static DWORD WINAPI count(LPVOID parameter) {
         LeaveCriticalSection(&section);
     }
     return 0;
+}
+
+static DWORD slot;
+static HANDLE held, places, seen;
+
+/* Ends in the middle, with a mutex. */
+static DWORD WINAPI leave(LPVOID parameter) {
+    WaitForSingleObject(held, INFINITE);
+    TlsSetValue(slot, parameter);
+    SetEvent(seen);
+    WaitForSingleObject(go, INFINITE);
+    if (TlsGetValue(slot) == parameter)
+        ExitThread(0);
+    return 1;
+}
+
+static DWORD WINAPI tries(LPVOID parameter) {
+    *(DWORD *)parameter = WaitForSingleObject(held, 0);
+    if (!ReleaseMutex(held))
+        ((DWORD *)parameter)[1] = GetLastError();
+    return 0;
+}
+
+/* Mutexes, semaphores and values of threads. */
+static void owned_and_counted(void) {
+    DWORD found[2] = {0, 0};
+    HANDLE thread, all[2];
+    LONG before = 9;
+
+    held = CreateMutex(NULL, TRUE, NULL);
+    thread = CreateThread(NULL, 0, tries, found, 0, NULL);
+    WaitForSingleObject(thread, INFINITE);
+    CloseHandle(thread);
+    check("a mutex of another thread", (int)found[0], WAIT_TIMEOUT);
+    check("its release", (int)found[1], ERROR_NOT_OWNER);
+    check("its own thread again", (int)WaitForSingleObject(held, 0), WAIT_OBJECT_0);
+    check("ReleaseMutex", ReleaseMutex(held) && ReleaseMutex(held), TRUE);
+    check("once too often", ReleaseMutex(held), FALSE);
+    check("its error", (int)GetLastError(), ERROR_NOT_OWNER);
+
+    places = CreateSemaphore(NULL, 1, 2, NULL);
+    check("ReleaseSemaphore", ReleaseSemaphore(places, 1, &before), TRUE);
+    check("the count before", (int)before, 1);
+    check("above its most", ReleaseSemaphore(places, 1, NULL), FALSE);
+    check("its error", (int)GetLastError(), ERROR_TOO_MANY_POSTS);
+    check("the first place", (int)WaitForSingleObject(places, 0), WAIT_OBJECT_0);
+    all[0] = held;
+    all[1] = places;
+    check("both", (int)WaitForMultipleObjects(2, all, TRUE, 0), WAIT_OBJECT_0);
+    check("no place", (int)WaitForSingleObject(places, 0), WAIT_TIMEOUT);
+    check("the mutex is this thread's", (int)WaitForMultipleObjects(2, all, TRUE, 0), WAIT_TIMEOUT);
+    check("one of both", (int)WaitForMultipleObjects(2, all, FALSE, 0), WAIT_OBJECT_0);
+    check("ReleaseMutex", ReleaseMutex(held) && ReleaseMutex(held), TRUE);
+    check("no event", SetEvent(places) || ResetEvent(held), FALSE);
+    check("its error", (int)GetLastError(), ERROR_INVALID_HANDLE);
+    check("no mutex", ReleaseMutex(places), FALSE);
+    check("no semaphore", ReleaseSemaphore(held, 1, NULL), FALSE);
+    check("a semaphore above its most", CreateSemaphore(NULL, 3, 2, NULL) == NULL, 1);
+
+    slot = TlsAlloc();
+    check("no value", TlsGetValue(slot) == NULL, 1);
+    TlsSetValue(slot, &before);
+    seen = CreateEvent(NULL, TRUE, FALSE, NULL);
+    ResetEvent(go);
+    thread = CreateThread(NULL, 0, leave, found, 0, NULL);
+    WaitForSingleObject(seen, INFINITE);
+    check("the other thread has the mutex", (int)WaitForSingleObject(held, 0), WAIT_TIMEOUT);
+    SetEvent(go);
+    check("ExitThread", (int)WaitForSingleObject(thread, 10000), WAIT_OBJECT_0);
+    check("its mutex is abandoned", (int)WaitForSingleObject(held, 10000), WAIT_ABANDONED);
+    check("and as any other then", ReleaseMutex(held) && WaitForSingleObject(held, 0) == WAIT_OBJECT_0, TRUE);
+    check("this thread's value", TlsGetValue(slot) == &before, 1);
+    check("TlsFree", TlsFree(slot), TRUE);
+    check("CloseHandle", CloseHandle(thread) && CloseHandle(held) && CloseHandle(places) && CloseHandle(seen), TRUE);
+}
+
+/* Standard handles and files. */
+static void files(void) {
+    char path[64], text[16];
+    DWORD count = 0;
+    HANDLE file, out = GetStdHandle(STD_OUTPUT_HANDLE);
+    LONG value = 5;
+    LARGE_INTEGER start;
+
+    fflush(stdout);
+    check("WriteFile", WriteFile(out, "written\n", 8, &count, NULL), TRUE);
+    check("its count", (int)count, 8);
+    check("no handle", WriteFile(INVALID_HANDLE_VALUE, "", 0, &count, NULL), FALSE);
+    check("its error", (int)GetLastError(), ERROR_INVALID_HANDLE);
+    sprintf(path, "/tmp/gqos-console-%u", (unsigned)GetCurrentProcessId());
+    file = CreateFile(path, GENERIC_READ | GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    check("CreateFile", file != INVALID_HANDLE_VALUE, 1);
+    check("WriteFile", WriteFile(file, "some text", 9, &count, NULL) && count == 9, TRUE);
+    check("GetFileSize", (int)GetFileSize(file, NULL), 9);
+    start.QuadPart = 5;
+    check("SetFilePointerEx", SetFilePointerEx(file, start, NULL, FILE_BEGIN), TRUE);
+    check("ReadFile", ReadFile(file, text, sizeof text, &count, NULL) && count == 4, TRUE);
+    check("the text", memcmp(text, "text", 4), 0);
+    check("the end", ReadFile(file, text, sizeof text, &count, NULL) && count == 0, TRUE);
+    CloseHandle(file);
+    check("a closed file", ReadFile(file, text, sizeof text, &count, NULL), FALSE);
+    check("its error", (int)GetLastError(), ERROR_INVALID_HANDLE);
+    remove(path);
+    check("InterlockedCompareExchange", InterlockedCompareExchange(&value, 7, 5) == 5 && value == 7, 1);
+    check("InterlockedExchange", InterlockedExchange(&value, 1) == 7 && InterlockedIncrement(&value) == 2, 1);
 }
 
 int main(void) {
@@ -73,6 +179,9 @@ int main(void) {
         check("CloseHandle", CloseHandle(timer), TRUE);
     }
 
+    owned_and_counted();
+    files();
+
     before = GetTickCount64();
     Sleep(20);
     check("Sleep", GetTickCount64() - before >= 20, 1);
@@ -83,6 +192,25 @@ int main(void) {
     check("its text", strstr(text, "WSAECONNRESET") != NULL, 1);
     LocalFree(text);
     check("WSAStartup", WSAStartup(WINSOCK_VERSION, &data), 0);
+    {
+        SOCKET listener = socket(AF_INET, SOCK_STREAM, 0), from, to;
+        struct sockaddr_in name = address("127.0.0.1", 0);
+        int length = sizeof name;
+        char got[4];
+        DWORD count = 0;
+        GIVES("bind", bind(listener, (struct sockaddr *)&name, sizeof name));
+        GIVES("listen", listen(listener, 1));
+        getsockname(listener, (struct sockaddr *)&name, &length);
+        from = socket(AF_INET, SOCK_STREAM, 0);
+        GIVES("connect", connect(from, (struct sockaddr *)&name, sizeof name));
+        to = accept(listener, NULL, NULL);
+        check("WriteFile to a socket", WriteFile((HANDLE)from, "four", 4, &count, NULL) && count == 4, TRUE);
+        check("ReadFile from one", ReadFile((HANDLE)to, got, 4, &count, NULL) && count == 4, TRUE);
+        check("what was sent", memcmp(got, "four", 4), 0);
+        closesocket(from);
+        closesocket(to);
+        closesocket(listener);
+    }
     check("events of both names", WSACloseEvent(go), TRUE);
     WSACleanup();
     puts(wrong ? "WRONG" : "RIGHT");
