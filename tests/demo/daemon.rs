@@ -199,10 +199,10 @@ fn the_next_demo_removes_what_a_killed_one_has_left_and_nothing_else() {
         let before = made_below(temporary.path());
         let mut command = demo(&["--daemon", "--json", "--seconds", "5", "--viewers", "4"]);
         command.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
+        let demo = Demo(command.spawn().unwrap());
         for _ in 0..600 {
             if let Some(made) = made_below(temporary.path()).difference(&before).next() {
-                return (Demo(child), made.clone());
+                return (demo, made.clone());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
