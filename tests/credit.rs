@@ -392,7 +392,7 @@ fn a_flow_that_has_ended_and_whose_class_still_holds_packets_owes_once() {
 }
 
 #[test]
-fn a_flow_that_was_never_connected_gives_back_the_debt_that_it_took_over() {
+fn a_flow_that_never_connects_returns_the_debt_that_it_took_over() {
     let mut world = World::new();
     world.reserve("a", 100_000, 50_000).unwrap();
     world.send(0, 100);

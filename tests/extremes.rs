@@ -358,7 +358,7 @@ fn a_flow_whose_reservation_would_be_over_waits_no_longer() {
 }
 
 #[test]
-fn a_notified_flow_that_its_client_has_no_flow_left_for_holds_up_no_other() {
+fn a_notified_flow_that_its_client_may_not_have_delays_no_other() {
     let text = format!("{ONE_LINK}[client.\"*\"]\nmax_flows = 1\n");
     let mut waits = Waits::under(&text);
     waits.check(&ask(0, "a", "", 1_000_000), GRANTED, &[]);

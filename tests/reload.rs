@@ -193,7 +193,7 @@ fn of_groups_that_do_not_fit_together_those_that_are_refused_are_listed() {
 }
 
 #[test]
-fn a_group_that_shrinks_makes_room_for_one_that_grows() {
+fn a_group_that_grows_gets_what_one_that_shrinks_releases() {
     for names in [["a", "b"], ["b", "a"]] {
         let [grows, shrinks] = names;
         let mut ledger = Reloaded::new(&envelopes(&[(grows, 300), (shrinks, 700)]));
@@ -297,7 +297,7 @@ fn a_flow_that_asks_for_less_is_admitted_where_the_new_policy_charges_more_for_i
         assert_eq!(ledger.renegotiate("a", none), None, "{after}");
         assert_eq!(charged(&ledger), 0);
     }
-    // Where there is room, the new policy charges what it says.
+    // Where there is capacity, the new policy charges what it says.
     let mut ledger = Reloaded::new(&before);
     assert_eq!(ledger.reserve("a", 800, ",'class':'c'"), None);
     ledger.reload(&class(""));

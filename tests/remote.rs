@@ -11,7 +11,7 @@ use std::time::Duration;
 use flowspec::{Both, Bytes, Flowspec, Moment, Qos, Rate, Wsa};
 use gqos::admission::{NewFlow, Operation, Request as LedgerRequest};
 use gqos::connect::{Ask, ConnectError, Host, ReservationRequest};
-use gqos::control::{Call, Decided, FrameReader, Notice, Reply, Request, encode};
+use gqos::control::{Call, ClientNotice, Decided, FrameReader, MethodCall, Reply, encode};
 use gqos::engine::{Engine, EngineError, Granted, RemoteEngine, ReservationBackend};
 use gqos::manager::{Admitted, DryRun, Loss, Lost};
 use gqos::policy::{PeerTimeouts, Policy, Protocol, Subject};
@@ -33,7 +33,7 @@ struct DaemonState {
     ledger: Mutex<DryRun>,
     /// The calls in their order: `Reserve v1`.
     calls: mpsc::UnboundedSender<String>,
-    notices: Mutex<Vec<mpsc::UnboundedSender<Notice>>>,
+    notices: Mutex<Vec<mpsc::UnboundedSender<ClientNotice>>>,
     /// Answers wait until this is `true`.
     answers: watch::Sender<bool>,
 }
@@ -62,7 +62,7 @@ impl TestDaemon {
         (Self { state, accepting }, called)
     }
 
-    fn notify(&self, notice: &Notice) {
+    fn notify(&self, notice: &ClientNotice) {
         let notices = self.state.notices.lock().unwrap();
         assert!(notices.iter().filter(|notices| notices.send(notice.clone()).is_ok()).count() > 0);
     }
@@ -93,7 +93,7 @@ async fn serve(state: Arc<DaemonState>, mut stream: UnixStream) {
             let id = id(&request);
             let (_, name) = request.method().name().rsplit_once('.').unwrap();
             state.calls.send(format!("{name} {id}")).unwrap();
-            if let Request::Wait(_) = request {
+            if let MethodCall::Wait(_) = request {
                 return notify(&state, stream).await;
             }
             let reply = answer(&state, &request, &id);
@@ -107,7 +107,7 @@ async fn serve(state: Arc<DaemonState>, mut stream: UnixStream) {
 
 async fn notify(state: &DaemonState, mut stream: UnixStream) {
     let (sender, mut receiver) = mpsc::unbounded_channel();
-    sender.send(Notice::Listening {}).unwrap();
+    sender.send(ClientNotice::Listening {}).unwrap();
     state.notices.lock().unwrap().push(sender);
     while let Some(notice) = receiver.recv().await {
         let reply = Reply::answer(&notice, true).unwrap();
@@ -117,19 +117,19 @@ async fn notify(state: &DaemonState, mut stream: UnixStream) {
     }
 }
 
-fn id(request: &Request) -> String {
+fn id(request: &MethodCall) -> String {
     match request {
-        Request::Reserve(reserve) => reserve.id.clone().unwrap_or_default(),
-        Request::Commit(flow) | Request::Attach(flow) => flow.id.clone(),
-        Request::Release(release) => release.id.clone(),
+        MethodCall::Reserve(reserve) => reserve.id.clone().unwrap_or_default(),
+        MethodCall::Commit(flow) | MethodCall::Attach(flow) => flow.id.clone(),
+        MethodCall::Release(release) => release.id.clone(),
         _ => String::new(),
     }
 }
 
-fn answer(state: &DaemonState, request: &Request, id: &str) -> Reply {
+fn answer(state: &DaemonState, request: &MethodCall, id: &str) -> Reply {
     let mut ledger = state.ledger.lock().unwrap();
     match request {
-        Request::Reserve(reserve) => {
+        MethodCall::Reserve(reserve) => {
             let qos = Qos::sending(reserve.sending.unwrap());
             let request = LedgerRequest::new(NewFlow { id, interface: "eth0" }, qos);
             let decision = ledger.decide(Operation::Reserve(Box::new(request.into())), Moment::START);
@@ -143,11 +143,11 @@ fn answer(state: &DaemonState, request: &Request, id: &str) -> Reply {
             });
             Reply::answer(&Decided::new(decision, admitted, true).unwrap(), false).unwrap()
         }
-        Request::Release(_) => {
+        MethodCall::Release(_) => {
             ledger.decide(Operation::Release { id: id.to_owned() }, Moment::START);
             Reply::default()
         }
-        Request::Commit(_) | Request::Attach(_) => Reply::default(),
+        MethodCall::Commit(_) | MethodCall::Attach(_) => Reply::default(),
         other => panic!("{other:?}"),
     }
 }
@@ -230,7 +230,7 @@ async fn a_loss_reaches_its_flow_even_before_the_answer_to_its_request() {
     let engine = RemoteEngine::connect(&socket).await.unwrap();
     let [first, second] =
         [engine.reserve(request("v1", 10)).await.unwrap(), engine.reserve(request("v2", 10)).await.unwrap()];
-    daemon.notify(&Notice::Lost { lost: lost("v1") });
+    daemon.notify(&ClientNotice::Lost { lost: lost("v1") });
     let state = first.reservation.state();
     until("v1 is lost", || state.lost().is_some()).await;
     assert_eq!(state.lost(), Some(lost("v1")));
@@ -241,7 +241,7 @@ async fn a_loss_reaches_its_flow_even_before_the_answer_to_its_request() {
         tokio::spawn(async move { engine.reserve(request("v3", 10)).await })
     };
     check(&mut called, &["Wait ", "Reserve v1", "Reserve v2", "Reserve v3"]).await;
-    daemon.notify(&Notice::Lost { lost: lost("v3") });
+    daemon.notify(&ClientNotice::Lost { lost: lost("v3") });
     // Read before the answer, since it was sent before: the streams are independent, so wait until it is certain.
     tokio::time::sleep(Duration::from_millis(50)).await;
     daemon.state.answers.send_replace(true);
@@ -337,7 +337,7 @@ async fn reservations_outlive_the_daemon_that_granted_them() {
     until("its rate is reserved", || daemon.reserved() == Rate::from_mbit(10)).await;
     let large = engine.reserve(request("large", 60)).await.unwrap();
     daemon.kill().await;
-    // The next daemon has room for one of both, and another client was faster.
+    // The next daemon has capacity for one of both, and another client was faster.
     let (daemon, mut called) = TestDaemon::start(&socket);
     let other = LedgerRequest::new(
         NewFlow { id: "other", interface: "eth0" },

@@ -117,7 +117,7 @@ const ROUND_TRIP: Micros = Micros::new(200_000);
 /// waits to be read, and its peer sends a segment with each probe.
 const LEAST_SEGMENTS: u64 = 8;
 
-/// How much more room than their data small datagrams take in the kernel's buffers. A larger buffer lets none through
+/// How much more space than their data small datagrams take in the kernel's buffers. A larger buffer lets none through
 /// sooner: reading decides that.
 const SMALL_DATAGRAMS: u64 = 4;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::ControlError;
-use super::method::{Method, Request};
+use super::method::{Method, MethodCall};
 
 /// A call as it is sent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -42,7 +42,7 @@ pub struct Reply {
 
 impl Call {
     /// A call of a request. One whose method gives a stream asks for it.
-    pub fn new(request: &Request) -> Self {
+    pub fn new(request: &MethodCall) -> Self {
         let method = request.method();
         let parameters = request.parameters();
         Self {
@@ -65,7 +65,7 @@ impl Call {
     ///
     /// - **Errors**: no such method; a parameter is missing, unknown or has another type; the method gives a stream and the
     ///   call does not take one.
-    pub fn request(self) -> Result<Request, ControlError> {
+    pub fn request(self) -> Result<MethodCall, ControlError> {
         let Self { method, parameters, more, upgrade, .. } = self;
         let Some(known) = Method::named(&method) else {
             let interface = method.rsplit_once('.').map_or("", |(interface, _)| interface);
@@ -138,17 +138,17 @@ mod tests {
 
     /// What comes of this message.
     #[track_caller]
-    fn check(message: &str, expected: Result<Request, ControlError>) {
+    fn check(message: &str, expected: Result<MethodCall, ControlError>) {
         let call = Call::read(message.as_bytes()).unwrap();
         assert_eq!(call.request(), expected, "{message}");
     }
 
     #[test]
     fn calls_name_a_method_and_have_its_parameters() {
-        let commit = Request::Commit(FlowId { id: "v1".into() });
+        let commit = MethodCall::Commit(FlowId { id: "v1".into() });
         check(r#"{"method":"org.gqos.Commit","parameters":{"id":"v1"}}"#, Ok(commit));
-        check(r#"{"method":"org.gqos.Plan"}"#, Ok(Request::Plan(Nothing {})));
-        check(r#"{"method":"org.gqos.Plan","parameters":{}}"#, Ok(Request::Plan(Nothing {})));
+        check(r#"{"method":"org.gqos.Plan"}"#, Ok(MethodCall::Plan(Nothing {})));
+        check(r#"{"method":"org.gqos.Plan","parameters":{}}"#, Ok(MethodCall::Plan(Nothing {})));
         let invalid = |parameter: &str| Err(ControlError::InvalidParameter { parameter: parameter.into() });
         check(r#"{"method":"org.gqos.Commit"}"#, invalid("missing field `id`"));
         check(

@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader with room for ten bytes gives, fed in these pieces.
+    /// What a reader of at most ten bytes gives, fed in these pieces.
     #[track_caller]
     fn check(name: &str, pieces: &[&str], expected: &[&str], end: Option<FrameError>) {
         let mut reader = FrameReader::new(10);

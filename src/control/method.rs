@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::request::{
-    Adopt, Drain, Egress, FlowId, Flows, GetInterfaceDescription, Group, Nothing, Query, Refresh, Release,
-    Renegotiate, Reserve, Status, Wait,
+    AdoptCall, DrainCall, EgressCall, FlowId, FlowsCall, GetInterfaceDescription, GroupCall, Nothing,
+    QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, StatusCall, WaitCall,
 };
 
 macro_rules! methods {
@@ -19,7 +19,7 @@ macro_rules! methods {
         /// A call whose parameters were read.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
-        pub enum Request {
+        pub enum MethodCall {
             $($(#[$doc])* $name($parameters),)*
         }
 
@@ -33,12 +33,12 @@ macro_rules! methods {
             }
 
             /// Reads the parameters of a call.
-            pub(super) fn read(self, parameters: Value) -> serde_json::Result<Request> {
-                match self { $(Self::$name => serde_json::from_value(parameters).map(Request::$name),)* }
+            pub(super) fn read(self, parameters: Value) -> serde_json::Result<MethodCall> {
+                match self { $(Self::$name => serde_json::from_value(parameters).map(MethodCall::$name),)* }
             }
         }
 
-        impl Request {
+        impl MethodCall {
             /// The method that it calls.
             pub const fn method(&self) -> Method {
                 match self { $(Self::$name(_) => Method::$name,)* }
@@ -55,35 +55,35 @@ macro_rules! methods {
 
 methods! {
     /// Reserves for a new flow.
-    Reserve(Box<Reserve>) = "org.gqos.Reserve";
+    Reserve(Box<ReserveCall>) = "org.gqos.Reserve";
     /// The flow's peer has answered: its reservation is no longer provisional.
     Commit(FlowId) = "org.gqos.Commit";
     /// Asks for other flowspecs for a flow.
-    Renegotiate(Box<Renegotiate>) = "org.gqos.Renegotiate";
+    Renegotiate(Box<RenegotiateCall>) = "org.gqos.Renegotiate";
     /// Prolongs a reservation with a time to live.
-    Refresh(Refresh) = "org.gqos.Refresh";
+    Refresh(RefreshCall) = "org.gqos.Refresh";
     /// Ends a reservation or a wait.
-    Release(Release) = "org.gqos.Release";
+    Release(ReleaseCall) = "org.gqos.Release";
     /// What is free, and when a flow would fit.
-    Query(Box<Query>) = "org.gqos.Query";
+    Query(Box<QueryCall>) = "org.gqos.Query";
     /// The flowspecs that a request asks for by the policy.
-    Renditions(Box<Reserve>) = "org.gqos.Renditions";
+    Renditions(Box<ReserveCall>) = "org.gqos.Renditions";
     /// A stream of notices about the caller's flows.
-    Wait(Wait) = "org.gqos.Wait";
+    Wait(WaitCall) = "org.gqos.Wait";
     /// Ties a reservation to the socket that comes with the call.
     Attach(FlowId) = "org.gqos.Attach";
     /// Ties a reservation to the socket of another process.
-    Adopt(Adopt) = "org.gqos.Adopt";
+    Adopt(AdoptCall) = "org.gqos.Adopt";
     /// Makes a group.
-    Group(Box<Group>) = "org.gqos.Group";
+    Group(Box<GroupCall>) = "org.gqos.Group";
     /// Ends a group once its last member has left.
     Ungroup(FlowId) = "org.gqos.Ungroup";
     /// The interface by which packets leave.
-    Egress(Egress) = "org.gqos.Egress";
+    Egress(EgressCall) = "org.gqos.Egress";
     /// A stream of the flows that hold reservations.
-    Flows(Flows) = "org.gqos.Flows";
+    Flows(FlowsCall) = "org.gqos.Flows";
     /// The state of the daemon and its interfaces.
-    Status(Status) = "org.gqos.Status";
+    Status(StatusCall) = "org.gqos.Status";
     /// A stream of events.
     Events(Nothing) = "org.gqos.Events";
     /// Reads the policy's files again and uses them from now on.
@@ -91,7 +91,7 @@ methods! {
     /// What [`Reload`](Method::Reload) would change; changes nothing.
     Plan(Nothing) = "org.gqos.Plan";
     /// Refuses new flows from now on, or admits them again.
-    Drain(Drain) = "org.gqos.Drain";
+    Drain(DrainCall) = "org.gqos.Drain";
     /// What the service is. Source: varlink.org, `org.varlink.service`.
     GetInfo(Nothing) = "org.varlink.service.GetInfo";
     /// An interface in varlink's language.
@@ -183,25 +183,25 @@ mod tests {
     fn the_interface_file_lists_the_parameters_of_each_method() {
         let (id, flow) = (|| "v1".to_owned(), FlowId { id: "v1".into() });
         let requests = [
-            Request::Reserve(Box::default()),
-            Request::Commit(flow.clone()),
-            Request::Renegotiate(Box::default()),
-            Request::Refresh(Refresh { id: id(), ttl_us: Micros::new(1), details: None }),
-            Request::Release(Release::default()),
-            Request::Query(Box::default()),
-            Request::Renditions(Box::default()),
-            Request::Wait(Wait::default()),
-            Request::Attach(flow.clone()),
-            Request::Adopt(Adopt { id: id(), pid: 1, fd: 3 }),
-            Request::Group(Box::default()),
-            Request::Ungroup(flow),
-            Request::Egress(Egress { peer: [192, 0, 2, 1].into(), route: None }),
-            Request::Flows(Flows::default()),
-            Request::Status(Status::default()),
-            Request::Events(Nothing {}),
-            Request::Reload(Nothing {}),
-            Request::Plan(Nothing {}),
-            Request::Drain(Drain::default()),
+            MethodCall::Reserve(Box::default()),
+            MethodCall::Commit(flow.clone()),
+            MethodCall::Renegotiate(Box::default()),
+            MethodCall::Refresh(RefreshCall { id: id(), ttl_us: Micros::new(1), details: None }),
+            MethodCall::Release(ReleaseCall::default()),
+            MethodCall::Query(Box::default()),
+            MethodCall::Renditions(Box::default()),
+            MethodCall::Wait(WaitCall::default()),
+            MethodCall::Attach(flow.clone()),
+            MethodCall::Adopt(AdoptCall { id: id(), pid: 1, fd: 3 }),
+            MethodCall::Group(Box::default()),
+            MethodCall::Ungroup(flow),
+            MethodCall::Egress(EgressCall { peer: [192, 0, 2, 1].into(), route: None }),
+            MethodCall::Flows(FlowsCall::default()),
+            MethodCall::Status(StatusCall::default()),
+            MethodCall::Events(Nothing {}),
+            MethodCall::Reload(Nothing {}),
+            MethodCall::Plan(Nothing {}),
+            MethodCall::Drain(DrainCall::default()),
         ];
         let methods = definitions("method");
         for request in requests {
@@ -262,8 +262,8 @@ mod tests {
             interfaces: Vec::new(),
         };
         check("Status", keys(&status));
-        check("Wait", keys(&Notice::Overcommitted { interface: "eth0".into(), over: true }));
-        check("Wait", keys(&Notice::Capacity { id: "v1".into() }));
+        check("Wait", keys(&ClientNotice::Overcommitted { interface: "eth0".into(), over: true }));
+        check("Wait", keys(&ClientNotice::Capacity { id: "v1".into() }));
     }
 
     #[test]

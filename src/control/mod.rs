@@ -7,9 +7,9 @@
 //!
 //! - **Bytes**: a [`FrameReader`] cuts what was read into messages ([`FrameError`]); [`encode`] makes a message of a value.
 //! - **Envelopes**: [`Call`] and [`Reply`].
-//! - **Calls**: a [`Method`] by its name; a [`Request`] is a call whose parameters were read, [`Reserve`] and [`Release`]
+//! - **Calls**: a [`Method`] by its name; a [`MethodCall`] is a call whose parameters were read, [`ReserveCall`] and [`ReleaseCall`]
 //!   among them.
-//! - **Answers**: [`Decided`] for each request that the ledger decides; [`Notice`] and [`EventBatch`] in streams;
+//! - **Answers**: [`Decided`] for each request that the ledger decides; [`ClientNotice`] and [`EventBatch`] in streams;
 //!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] in place of any of them.
 //! - **Limits**: [`limits`]; the interface in varlink's language: [`INTERFACE`].
 //!
@@ -17,7 +17,7 @@
 //!
 //! - Server: [`FrameReader::push`], [`FrameReader::next_message`], [`Call::read`], [`Call::request`]; then [`Reply::answer`] or
 //!   [`Reply::error`], and [`encode`].
-//! - Client: [`Call::new`] of a [`Request`], [`encode`]; then [`Reply::read`] and [`Reply::parameters`].
+//! - Client: [`Call::new`] of a [`MethodCall`], [`encode`]; then [`Reply::read`] and [`Reply::parameters`].
 //!
 //! A decision is the flat record that `gqos replay` prints. A client that asks for `details` gets its parts as well, and
 //! builds the same [`Decision`](crate::admission::Decision) from them.
@@ -37,15 +37,16 @@ pub use decided::{Decided, DecisionDetails};
 pub use envelope::{Call, Reply};
 pub use error::{ControlError, ReportedProblem};
 pub use frame::{FrameError, FrameReader, encode};
-pub use method::{Method, Request};
+pub use method::{Method, MethodCall};
 pub use reply::{
-    Attached, ClassRecord, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch, FlowRecord,
-    InterfaceDescription, InterfaceRecord, Notice, PolicyClassRecord, ReloadReply, RenditionRecord,
+    Attached, ClassRecord, ClientNotice, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch,
+    FlowRecord, InterfaceDescription, InterfaceRecord, PolicyClassRecord, ReloadReply, RenditionRecord,
     RenditionsReply, ServiceInfo, StatusReply,
 };
 pub use request::{
-    Adopt, Drain, Egress, FlowId, Flows, GetInterfaceDescription, Group, Nothing, Query, Refresh, Release,
-    Renegotiate, Reserve, RouteHints, RoutePorts, Status, Wait,
+    AdoptCall, DrainCall, EgressCall, FlowId, FlowsCall, GetInterfaceDescription, GroupCall, Nothing,
+    QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, RouteHints, RoutePorts, StatusCall,
+    WaitCall,
 };
 
 /// The name of the interface: the prefix of its methods and errors.

@@ -18,7 +18,7 @@ use crate::tc::Handle;
 #[serde(tag = "notice", rename_all = "snake_case")]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that their names describe")]
-pub enum Notice {
+pub enum ClientNotice {
     /// The first notice: what happens from now on is in the stream.
     Listening {},
     /// A reservation was taken back.

@@ -11,7 +11,7 @@ use crate::policy::{GroupMode, Protocol};
 /// what decides the interface.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Reserve {
+pub struct ReserveCall {
     /// The flow's id, unique on the host; the daemon chooses one where this is absent.
     pub id: Option<String>,
     /// Claims the reservation of this id that was granted with this epoch, by a client that has connected again. Where it
@@ -102,7 +102,7 @@ pub struct Nothing {}
 /// Other flowspecs for a reservation. An absent direction stays as it is.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Renegotiate {
+pub struct RenegotiateCall {
     /// The id of the reservation.
     pub id: String,
     /// A template of the policy, in place of flowspecs.
@@ -118,7 +118,7 @@ pub struct Renegotiate {
 /// A prolongation of a reservation that was made with a time to live.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Refresh {
+pub struct RefreshCall {
     /// The id of the reservation.
     pub id: String,
     /// How long it lasts from now on.
@@ -131,7 +131,7 @@ pub struct Refresh {
 /// The end of a reservation, or of a wait for capacity.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Release {
+pub struct ReleaseCall {
     /// The id of the reservation.
     pub id: String,
     /// The tokens that are missing from the flow's bucket in each direction; null where it has none in user space.
@@ -145,7 +145,7 @@ pub struct Release {
 /// What is free on an interface, and when a flow would fit.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Query {
+pub struct QueryCall {
     /// The interface; the route to `peer` decides where this is absent.
     pub interface: Option<String>,
     /// The peer's address. Either this or `interface` has to be given.
@@ -169,7 +169,7 @@ pub struct Query {
 /// What a stream of notices is about.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Wait {
+pub struct WaitCall {
     /// One flow; all that the caller's process has reserved where this is absent.
     pub id: Option<String>,
 }
@@ -177,7 +177,7 @@ pub struct Wait {
 /// A reservation, and the socket of a process that the caller may trace.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Adopt {
+pub struct AdoptCall {
     /// The id of the reservation.
     pub id: String,
     /// The process that has the socket.
@@ -189,7 +189,7 @@ pub struct Adopt {
 /// A group: one reservation for several flows.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Group {
+pub struct GroupCall {
     /// The group's id; groups have a namespace of their own.
     pub id: String,
     /// The interface that all members use.
@@ -211,7 +211,7 @@ pub struct Group {
 /// The packets whose interface is asked for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Egress {
+pub struct EgressCall {
     /// The peer's address.
     pub peer: IpAddr,
     /// What else decides the route.
@@ -222,7 +222,7 @@ pub struct Egress {
 /// Which flows are listed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Flows {
+pub struct FlowsCall {
     /// Those of one interface; all where this is absent.
     pub interface: Option<String>,
 }
@@ -230,7 +230,7 @@ pub struct Flows {
 /// How much a status says.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Status {
+pub struct StatusCall {
     /// Whether it has the kernel's classes.
     pub classes: Option<bool>,
 }
@@ -238,7 +238,7 @@ pub struct Status {
 /// Whether new flows are admitted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Drain {
+pub struct DrainCall {
     /// New flows are admitted again.
     pub resume: Option<bool>,
 }

@@ -13,13 +13,13 @@ use super::notices::Process;
 use super::peer::Peer;
 use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
 use super::sockets::{attach, close_elsewhere};
-use super::state::Server;
+use super::state::DaemonServer;
 use crate::admission::{GroupRequest, Operation};
 use crate::control::{
-    Adopt, Attached, ClassRecord, ControlError, Decided, DrainReply, Egress, EgressReply,
-    GetInterfaceDescription, Group, INTERFACE, INTERFACE_NAME, InterfaceDescription, InterfaceRecord, Notice,
-    Query, Refresh, Release, ReloadReply, RenditionRecord, RenditionsReply, Renegotiate, Request, Reserve,
-    ServiceInfo, Status, StatusReply,
+    AdoptCall, Attached, ClassRecord, ClientNotice, ControlError, Decided, DrainReply, EgressCall,
+    EgressReply, GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription,
+    InterfaceRecord, MethodCall, QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord,
+    RenditionsReply, RenegotiateCall, ReserveCall, ServiceInfo, StatusCall, StatusReply,
 };
 use crate::engine::{Engine, EngineError, Granted, InterfaceReport};
 use crate::linux::socket::route_of;
@@ -27,24 +27,24 @@ use crate::linux::{ProcessDescriptor, RouteQuery, random_name, socket_of_process
 use crate::policy::GroupMode;
 
 /// One client's view of the daemon.
-pub(super) struct Caller {
-    pub(super) server: Arc<Server>,
+pub(super) struct CallingPeer {
+    pub(super) server: Arc<DaemonServer>,
     pub(super) peer: Peer,
     pub(super) client: Client,
 }
 
-type Answer<T> = Result<T, ControlError>;
+type CallResult<T> = Result<T, ControlError>;
 
-impl Caller {
+impl CallingPeer {
     /// Answers a call that has one reply.
     ///
     /// - **Errors**: in place of the reply. A refusal is a reply.
-    pub(super) async fn answer(&self, request: Request, descriptor: Option<OwnedFd>) -> Answer<Value> {
+    pub(super) async fn answer(&self, request: MethodCall, descriptor: Option<OwnedFd>) -> CallResult<Value> {
         if request.method().is_administrative() && !self.peer.is_administrator {
             close_elsewhere(descriptor);
             return Err(ControlError::NotPermitted { method: request.method().name().to_owned() });
         }
-        if let Request::Attach(flow) = &request {
+        if let MethodCall::Attach(flow) = &request {
             return value(&self.attach(&flow.id, descriptor)?);
         }
         if let Some(descriptor) = descriptor {
@@ -53,48 +53,48 @@ impl Caller {
             return Err(ControlError::Descriptor { problem });
         }
         match request {
-            Request::Reserve(asked) => {
+            MethodCall::Reserve(asked) => {
                 let began = clock::now();
                 let decided = self.reserve(*asked).await;
                 self.server.observed.answered(began);
                 answered(self.counted(decided?))
             }
-            Request::Commit(flow) => {
+            MethodCall::Commit(flow) => {
                 self.own(&flow.id)?;
                 self.server.holdings.commit(&flow.id);
                 nothing()
             }
-            Request::Renegotiate(asked) => {
+            MethodCall::Renegotiate(asked) => {
                 let decided = self.renegotiate(*asked).await?;
                 answered(self.counted(decided))
             }
-            Request::Refresh(asked) => answered(self.refresh(asked).await?),
-            Request::Release(asked) => self.release(&asked),
-            Request::Query(asked) => answered(self.query(*asked).await?),
-            Request::Renditions(asked) => value(&self.renditions(&asked).await?),
-            Request::Adopt(asked) => value(&self.adopt(&asked)?),
-            Request::Group(asked) => answered(self.group(*asked).await?),
-            Request::Ungroup(group) => answered(self.ungroup(group.id).await?),
-            Request::Egress(asked) => value(&self.egress(&asked).await?),
-            Request::Status(asked) => value(&self.status(asked).await?),
-            Request::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
-            Request::Plan(_) => value(&ReloadReply { changes: self.server.plan().await? }),
-            Request::Drain(asked) => {
+            MethodCall::Refresh(asked) => answered(self.refresh(asked).await?),
+            MethodCall::Release(asked) => self.release(&asked),
+            MethodCall::Query(asked) => answered(self.query(*asked).await?),
+            MethodCall::Renditions(asked) => value(&self.renditions(&asked).await?),
+            MethodCall::Adopt(asked) => value(&self.adopt(&asked)?),
+            MethodCall::Group(asked) => answered(self.group(*asked).await?),
+            MethodCall::Ungroup(group) => answered(self.ungroup(group.id).await?),
+            MethodCall::Egress(asked) => value(&self.egress(&asked).await?),
+            MethodCall::Status(asked) => value(&self.status(asked).await?),
+            MethodCall::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
+            MethodCall::Plan(_) => value(&ReloadReply { changes: self.server.plan().await? }),
+            MethodCall::Drain(asked) => {
                 let draining = !asked.resume.unwrap_or(false);
                 self.server.drain(draining);
                 value(&DrainReply { draining, flows: self.server.holdings.count() })
             }
-            Request::GetInfo(_) => value(&info()),
-            Request::GetInterfaceDescription(asked) => value(&description(&asked)?),
+            MethodCall::GetInfo(_) => value(&info()),
+            MethodCall::GetInterfaceDescription(asked) => value(&description(&asked)?),
             // Answered by `streams`, and above.
-            Request::Wait(_) | Request::Flows(_) | Request::Events(_) | Request::Attach(_) => {
+            MethodCall::Wait(_) | MethodCall::Flows(_) | MethodCall::Events(_) | MethodCall::Attach(_) => {
                 Err(ControlError::MethodNotImplemented { method: request.method().name().to_owned() })
             }
         }
     }
 
     /// - **Errors**: the caller may not see this reservation, or there is none.
-    pub(super) fn own(&self, id: &str) -> Answer<()> {
+    pub(super) fn own(&self, id: &str) -> CallResult<()> {
         let owner = self.server.holdings.owner(id);
         match owner {
             Some(uid) if uid == self.peer.uid || self.peer.is_administrator => Ok(()),
@@ -103,7 +103,7 @@ impl Caller {
     }
 
     /// - **Errors**: another user has made the group.
-    fn own_group(&self, id: Option<&str>) -> Answer<()> {
+    fn own_group(&self, id: Option<&str>) -> CallResult<()> {
         let owner = id.and_then(|id| self.server.holdings.group_owner(id));
         match (owner, id) {
             (Some(uid), Some(id)) if uid != self.peer.uid && !self.peer.is_administrator => {
@@ -113,7 +113,7 @@ impl Caller {
         }
     }
 
-    async fn reserve(&self, asked: Reserve) -> Answer<Decided> {
+    async fn reserve(&self, asked: ReserveCall) -> CallResult<Decided> {
         if self.server.is_draining() {
             return Err(ControlError::Draining {});
         }
@@ -164,7 +164,7 @@ impl Caller {
     }
 
     /// What is to be known of a request to make it again.
-    fn requester(&self, asked: &Reserve) -> Requester {
+    fn requester(&self, asked: &ReserveCall) -> Requester {
         Requester {
             client: asked.client.clone(),
             group: asked.group.clone(),
@@ -176,7 +176,7 @@ impl Caller {
     }
 
     /// A request without a peer leaves by its interface, which has to be there.
-    async fn check_link(&self, asked: &Reserve) -> Answer<()> {
+    async fn check_link(&self, asked: &ReserveCall) -> CallResult<()> {
         if let (None, Some(interface)) = (asked.peer, &asked.interface)
             && !self.server.engine.has_link(interface).await.map_err(failed)?
         {
@@ -196,14 +196,14 @@ impl Caller {
         let (flow, process): (String, Process) = (id.to_owned(), self.client.process);
         let task = tokio::spawn(async move {
             while engine.wait_for_capacity(&flow).await.is_ok() {
-                notices.notify(process, &flow, &Notice::Capacity { id: flow.clone() });
+                notices.notify(process, &flow, &ClientNotice::Capacity { id: flow.clone() });
             }
         });
         holdings.waits(id.to_owned(), self.client, task.abort_handle());
     }
 
-    async fn renegotiate(&self, asked: Renegotiate) -> Answer<Decided> {
-        let Renegotiate { id, template, sending, receiving, details } = asked;
+    async fn renegotiate(&self, asked: RenegotiateCall) -> CallResult<Decided> {
+        let RenegotiateCall { id, template, sending, receiving, details } = asked;
         self.own(&id)?;
         let flowspecs = match template {
             None => Both { sending, receiving },
@@ -219,8 +219,8 @@ impl Caller {
         decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
     }
 
-    async fn refresh(&self, asked: Refresh) -> Answer<Decided> {
-        let Refresh { id, ttl_us: time_to_live, details } = asked;
+    async fn refresh(&self, asked: RefreshCall) -> CallResult<Decided> {
+        let RefreshCall { id, ttl_us: time_to_live, details } = asked;
         self.own(&id)?;
         let refreshed = Operation::Refresh { id: id.clone(), time_to_live };
         let answer = self.submit(refreshed, details).await;
@@ -228,7 +228,7 @@ impl Caller {
         answer
     }
 
-    fn release(&self, asked: &Release) -> Answer<Value> {
+    fn release(&self, asked: &ReleaseCall) -> CallResult<Value> {
         self.own(&asked.id)?;
         let holdings = &self.server.holdings;
         let waited = holdings.stop_waiting(&asked.id);
@@ -241,8 +241,9 @@ impl Caller {
         nothing()
     }
 
-    async fn query(&self, asked: Query) -> Answer<Decided> {
-        let Query { interface, peer, class, group, client, template, sending, receiving, details } = asked;
+    async fn query(&self, asked: QueryCall) -> CallResult<Decided> {
+        let QueryCall { interface, peer, class, group, client, template, sending, receiving, details } =
+            asked;
         check_names(&[("interface", interface.as_deref()), ("class", class.as_deref())])?;
         let interface = match (interface, peer) {
             (Some(interface), _) => interface,
@@ -268,7 +269,7 @@ impl Caller {
         self.submit(Operation::Query { interface, request }, details).await
     }
 
-    async fn renditions(&self, asked: &Reserve) -> Answer<RenditionsReply> {
+    async fn renditions(&self, asked: &ReserveCall) -> CallResult<RenditionsReply> {
         let request = reservation_request(asked, &self.peer.owner, asked.id.clone())?;
         self.check_link(asked).await?;
         let renditions = match self.server.engine.renditions(request).await {
@@ -283,7 +284,7 @@ impl Caller {
         Ok(RenditionsReply { renditions: renditions.into_iter().map(record).collect() })
     }
 
-    fn attach(&self, id: &str, descriptor: Option<OwnedFd>) -> Answer<Attached> {
+    fn attach(&self, id: &str, descriptor: Option<OwnedFd>) -> CallResult<Attached> {
         let Some(descriptor) = descriptor else {
             let problem = "the call needs a socket, passed with its first byte by SCM_RIGHTS".to_owned();
             return Err(ControlError::Descriptor { problem });
@@ -322,7 +323,7 @@ impl Caller {
         });
     }
 
-    fn adopt(&self, asked: &Adopt) -> Answer<Attached> {
+    fn adopt(&self, asked: &AdoptCall) -> CallResult<Attached> {
         self.own(&asked.id)?;
         let uid = (!self.peer.is_administrator).then_some(self.peer.uid);
         let process = ProcessDescriptor { pid: asked.pid, descriptor: asked.fd, uid };
@@ -331,11 +332,11 @@ impl Caller {
         self.attach(&asked.id, Some(socket))
     }
 
-    async fn group(&self, asked: Group) -> Answer<Decided> {
+    async fn group(&self, asked: GroupCall) -> CallResult<Decided> {
         if self.server.is_draining() {
             return Err(ControlError::Draining {});
         }
-        let Group { id, interface, class, mode, template, sending, receiving, details } = asked;
+        let GroupCall { id, interface, class, mode, template, sending, receiving, details } = asked;
         check_names(&[("id", Some(&id)), ("interface", Some(&interface)), ("class", class.as_deref())])?;
         if id.is_empty() {
             return Err(invalid("id: a group needs one"));
@@ -352,7 +353,7 @@ impl Caller {
         decided(Decided::new(answer.decision, None, details.unwrap_or(false)))
     }
 
-    async fn ungroup(&self, id: String) -> Answer<Decided> {
+    async fn ungroup(&self, id: String) -> CallResult<Decided> {
         let owner = self.server.holdings.group_owner(&id);
         if owner.is_none() && !self.peer.is_administrator {
             return Err(ControlError::UnknownId { id });
@@ -362,7 +363,7 @@ impl Caller {
         self.submit(Operation::Ungroup { id }, None).await
     }
 
-    async fn egress(&self, asked: &Egress) -> Answer<EgressReply> {
+    async fn egress(&self, asked: &EgressCall) -> CallResult<EgressReply> {
         let query = route_query(asked.peer, asked.route.as_ref(), &self.peer.owner);
         let egress = self.server.engine.egress(query).await.map_err(failed)?;
         Ok(EgressReply { interface: egress.interface, line_rate: egress.line_rate })
@@ -376,7 +377,7 @@ impl Caller {
         decided
     }
 
-    async fn status(&self, asked: Status) -> Answer<StatusReply> {
+    async fn status(&self, asked: StatusCall) -> CallResult<StatusReply> {
         let reports = self.server.engine.report().await.map_err(failed)?;
         let with_classes = asked.classes.unwrap_or(false);
         let interfaces = reports.into_iter().map(|report| self.interface(report, with_classes)).collect();
@@ -419,7 +420,7 @@ impl Caller {
     }
 
     /// The flowspecs of a template, or those that are given; an absent direction is best effort.
-    fn qos(&self, template: Option<&str>, flowspecs: Both<Option<Flowspec>>) -> Answer<Qos> {
+    fn qos(&self, template: Option<&str>, flowspecs: Both<Option<Flowspec>>) -> CallResult<Qos> {
         if let Some(name) = template {
             return self.template(name);
         }
@@ -427,26 +428,26 @@ impl Caller {
         Ok(Qos { sending, receiving })
     }
 
-    fn template(&self, name: &str) -> Answer<Qos> {
+    fn template(&self, name: &str) -> CallResult<Qos> {
         let unknown = || invalid(&format!("template: the policy has no template {name:?}"));
         self.server.engine.template(name).ok_or_else(unknown)
     }
 
-    async fn submit(&self, operation: Operation, details: Option<bool>) -> Answer<Decided> {
+    async fn submit(&self, operation: Operation, details: Option<bool>) -> CallResult<Decided> {
         let answer = self.server.engine.submit(operation).await.map_err(failed)?;
         decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
     }
 }
 
-fn decided(decided: serde_json::Result<Decided>) -> Answer<Decided> {
+fn decided(decided: serde_json::Result<Decided>) -> CallResult<Decided> {
     decided.map_err(unreadable)
 }
 
-fn answered(decided: Decided) -> Answer<Value> {
+fn answered(decided: Decided) -> CallResult<Value> {
     decided.into_value().map_err(unreadable)
 }
 
-fn nothing() -> Answer<Value> {
+fn nothing() -> CallResult<Value> {
     Ok(Value::Object(serde_json::Map::new()))
 }
 
@@ -460,7 +461,7 @@ fn info() -> ServiceInfo {
     }
 }
 
-fn description(asked: &GetInterfaceDescription) -> Answer<InterfaceDescription> {
+fn description(asked: &GetInterfaceDescription) -> CallResult<InterfaceDescription> {
     let description = match asked.interface.as_str() {
         INTERFACE_NAME => INTERFACE,
         "org.varlink.service" => SERVICE_INTERFACE,

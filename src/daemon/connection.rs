@@ -12,17 +12,17 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Sleep, sleep};
 
-use super::calls::Caller;
+use super::calls::CallingPeer;
 use super::replies::{Ended, Replies, send_error};
 use super::sockets::close_elsewhere;
 use super::streams::StreamEnd;
 use super::users::Counted;
 use crate::control::limits::{MESSAGE_TIMEOUT, MOST_CALL_BYTES, MOST_CALLS_IN_FLIGHT};
-use crate::control::{Call, ControlError, FrameReader, Reply, Request};
+use crate::control::{Call, ControlError, FrameReader, MethodCall, Reply};
 use crate::linux::{Received, receive};
 
 /// A message with the descriptor that came with it.
-struct Message {
+struct ReceivedMessage {
     bytes: Vec<u8>,
     descriptor: Option<OwnedFd>,
 }
@@ -31,7 +31,7 @@ struct Message {
 const READ: usize = 16 << 10;
 
 /// Serves a connection until its client closes it or breaks a rule of the protocol.
-pub(super) async fn serve(stream: &UnixStream, caller: &Caller, counted: &Counted) {
+pub(super) async fn serve(stream: &UnixStream, caller: &CallingPeer, counted: &Counted) {
     let (calls, queue) = mpsc::channel(MOST_CALLS_IN_FLIGHT);
     let (end, ended) = watch::channel(false);
     let (streaming, is_streaming) = watch::channel(false);
@@ -52,7 +52,7 @@ pub(super) async fn serve(stream: &UnixStream, caller: &Caller, counted: &Counte
 /// Reads calls into the queue, until the end of the stream or a message that breaks the rules.
 async fn read_calls(
     stream: &UnixStream,
-    calls: mpsc::Sender<Result<Message, ControlError>>,
+    calls: mpsc::Sender<Result<ReceivedMessage, ControlError>>,
     mut is_streaming: watch::Receiver<bool>,
 ) {
     let mut frames = FrameReader::new(MOST_CALL_BYTES);
@@ -92,7 +92,7 @@ async fn read_calls(
             deadline = None;
             // A descriptor came with the last bytes that were read: those of the message that is still incomplete, if one is.
             let own = if frames.is_within_message() { None } else { descriptor.take() };
-            let call = Ok(Message { bytes: message, descriptor: own });
+            let call = Ok(ReceivedMessage { bytes: message, descriptor: own });
             tokio::select! {
                 biased;
                 sent = calls.send(call) => if sent.is_err() { return },
@@ -115,10 +115,10 @@ async fn until(deadline: &mut Option<Pin<Box<Sleep>>>) {
 }
 
 /// What the two loops of a connection share.
-type Shared = (mpsc::Receiver<Result<Message, ControlError>>, Ended, watch::Sender<bool>);
+type Shared = (mpsc::Receiver<Result<ReceivedMessage, ControlError>>, Ended, watch::Sender<bool>);
 
 /// Answers the calls of the queue in their order.
-async fn answer_calls(replies: Replies<'_>, caller: &Caller, counted: &Counted, shared: Shared) {
+async fn answer_calls(replies: Replies<'_>, caller: &CallingPeer, counted: &Counted, shared: Shared) {
     let (mut queue, ended, streaming) = shared;
     while let Some(message) = queue.recv().await {
         let message = match message {
@@ -165,11 +165,16 @@ async fn answer_calls(replies: Replies<'_>, caller: &Caller, counted: &Counted, 
     }
 }
 
-async fn stream_answer(replies: &Replies<'_>, caller: &Caller, request: Request, ended: Ended) -> StreamEnd {
+async fn stream_answer(
+    replies: &Replies<'_>,
+    caller: &CallingPeer,
+    request: MethodCall,
+    ended: Ended,
+) -> StreamEnd {
     match request {
-        Request::Flows(asked) => caller.flows(&asked, replies).await,
-        Request::Wait(asked) => caller.wait(asked, replies, ended).await,
-        Request::Events(_) => caller.events(replies, ended).await,
+        MethodCall::Flows(asked) => caller.flows(&asked, replies).await,
+        MethodCall::Wait(asked) => caller.wait(asked, replies, ended).await,
+        MethodCall::Events(_) => caller.events(replies, ended).await,
         other => {
             StreamEnd::Failed(ControlError::MethodNotImplemented { method: other.method().name().to_owned() })
         }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UnixStream;
 
 use super::audit::{self, AuditLog, Owners};
-use super::calls::Caller;
+use super::calls::CallingPeer;
 use super::confined::Confined;
 use super::connection::serve;
 use super::error::DaemonStartError;
 use super::held::{Client, ConnectionId};
-use super::holdings::Holdings;
+use super::holdings::Reservations;
 use super::journal::Journal;
 use super::notices::{Notices, Process};
 use super::observed::Observed;
@@ -20,9 +20,9 @@ use super::peer::Peer;
 use super::recovery::{Recovered, Recovery};
 use super::replies::refuse;
 use super::sockets::HostSockets;
-use super::state::Server;
+use super::state::DaemonServer;
 use super::users::{UserLimits, Users};
-use crate::control::Notice;
+use crate::control::ClientNotice;
 use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
 };
@@ -47,7 +47,7 @@ pub(super) struct Parts {
 
 /// A daemon that has started its engine.
 pub(super) struct Core {
-    pub(super) server: Arc<Server>,
+    pub(super) server: Arc<DaemonServer>,
     /// Notes nothing until it is opened.
     pub(super) journal: Arc<Journal>,
     pub(super) recovered: Recovered,
@@ -64,14 +64,14 @@ impl Core {
         let limits = limits(&policy);
         let notices: Arc<Notices> = Arc::default();
         let journal = Journal::new();
-        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &epoch);
+        let holdings = Reservations::new(Arc::clone(&notices), Arc::clone(&journal), &epoch);
         let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, &recovery).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
-            overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
+            overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
         }));
         let recovered = recovery.adopt(adoptions, &holdings);
-        let server = Arc::new(Server {
+        let server = Arc::new(DaemonServer {
             engine,
             holdings,
             notices,
@@ -93,7 +93,7 @@ impl Core {
 async fn start_engine(
     policy: Policy,
     kernel: Arc<dyn Kernel>,
-    holdings: &Arc<Holdings>,
+    holdings: &Arc<Reservations>,
     recovery: &Recovery,
 ) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
     let kept = &recovery.kept();
@@ -112,7 +112,7 @@ async fn start_engine(
 }
 
 /// Serves one connection and releases what lives with it.
-pub(super) async fn serve_client(server: Arc<Server>, stream: UnixStream, peer: Peer) {
+pub(super) async fn serve_client(server: Arc<DaemonServer>, stream: UnixStream, peer: Peer) {
     let counted = match server.users.connect(peer.uid, !peer.is_administrator) {
         Ok(counted) => counted,
         Err(error) => return refuse(&stream, &error),
@@ -120,19 +120,19 @@ pub(super) async fn serve_client(server: Arc<Server>, stream: UnixStream, peer: 
     let connection = ConnectionId(server.connections.fetch_add(1, Ordering::Relaxed));
     let process = Process { uid: peer.uid, pid: peer.pid };
     let guard = Connected::new(&server, connection);
-    let caller = Caller { server: Arc::clone(&server), peer, client: Client { connection, process } };
+    let caller = CallingPeer { server: Arc::clone(&server), peer, client: Client { connection, process } };
     serve(&stream, &caller, &counted).await;
     drop(guard);
 }
 
 /// A connection that is open. Dropped, also when its task is aborted, it releases what lives with it.
 struct Connected<'a> {
-    server: &'a Server,
+    server: &'a DaemonServer,
     connection: ConnectionId,
 }
 
 impl<'a> Connected<'a> {
-    fn new(server: &'a Server, connection: ConnectionId) -> Self {
+    fn new(server: &'a DaemonServer, connection: ConnectionId) -> Self {
         server.holdings.connected(connection);
         Self { server, connection }
     }

@@ -15,7 +15,7 @@ use super::keeper::{grace, lines};
 use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed};
 use super::sockets::{HostSockets, follow_ends};
-use super::state::Server;
+use super::state::DaemonServer;
 use super::state_log::{StateLog, StateWrite};
 use crate::engine::{Kernel, LocalEngine};
 use crate::policy::{Owner, Policy};
@@ -23,7 +23,7 @@ use crate::policy::{Owner, Policy};
 /// A daemon on another kernel. Its caller brings connections, writes its state file, and runs [what it does by
 /// itself](Self::background); nothing of it reads a clock other than tokio's.
 pub struct EmbeddedDaemon {
-    server: Arc<Server>,
+    server: Arc<DaemonServer>,
     journal: Arc<Journal>,
     log: StateLog,
     recovered: Recovered,

@@ -12,15 +12,15 @@ use tokio::task::AbortHandle;
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
 use super::journal::Journal;
 use super::notices::{Notices, Process};
-use super::saved::{HeldSocket, Line, SavedFlow, SavedGroup};
+use super::saved::{HeldSocket, SavedFlow, SavedGroup, StateLine};
 use super::state_log::Key;
 use crate::admission::Decision;
 use crate::admission::GroupRequest;
-use crate::control::{DecisionDetails, Notice, Release};
+use crate::control::{ClientNotice, DecisionDetails, ReleaseCall};
 use crate::engine::{Admitted, Granted, KeptReservation, Lingering, Reservation, ReservationState, Usage};
 
 /// The reservations of all clients.
-pub(super) struct Holdings {
+pub(super) struct Reservations {
     state: Mutex<State>,
     notices: Arc<Notices>,
     journal: Arc<Journal>,
@@ -55,7 +55,7 @@ struct Waiting {
 
 /// An id whose request is under way. Dropped without a reservation, it is free again.
 pub(super) struct Requested {
-    holdings: Arc<Holdings>,
+    holdings: Arc<Reservations>,
     id: String,
     client: Client,
     is_done: bool,
@@ -86,7 +86,7 @@ pub(super) struct LeftBehind {
     pub(super) waiting: Vec<String>,
 }
 
-impl Holdings {
+impl Reservations {
     /// What is held in this run of the daemon, `epoch`; the journal is told what changes.
     pub(super) fn new(notices: Arc<Notices>, journal: Arc<Journal>, epoch: &str) -> Arc<Self> {
         Arc::new(Self {
@@ -297,7 +297,7 @@ impl Holdings {
     }
 
     /// Ends a reservation as its client says. `false` where there is none.
-    pub(super) fn release(&self, asked: &Release) -> bool {
+    pub(super) fn release(&self, asked: &ReleaseCall) -> bool {
         let reservation = self.state().end(&asked.id);
         let Some(mut reservation) = reservation else { return false };
         self.changed(&asked.id);
@@ -373,7 +373,7 @@ impl Holdings {
         state.on_begin(move |admitted| {
             let Some(holdings) = holdings.upgrade() else { return };
             holdings.renegotiated(&flow, admitted.clone());
-            let begun = Notice::Begun { id: flow.clone(), admitted: Box::new(admitted.clone()) };
+            let begun = ClientNotice::Begun { id: flow.clone(), admitted: Box::new(admitted.clone()) };
             holdings.notices.notify(client.process, &flow, &begun);
         });
         let (holdings, flow) = (Arc::downgrade(self), id.to_owned());
@@ -381,7 +381,8 @@ impl Holdings {
             let (Some(holdings), Some(admitted)) = (holdings.upgrade(), &answer.admitted) else { return };
             holdings.renegotiated(&flow, admitted.clone());
             let details = Box::new(DecisionDetails(answer.decision.clone()));
-            let moved = Notice::Moved { id: flow.clone(), details, admitted: Box::new(admitted.clone()) };
+            let moved =
+                ClientNotice::Moved { id: flow.clone(), details, admitted: Box::new(admitted.clone()) };
             holdings.notices.notify(client.process, &flow, &moved);
         });
         let holdings: Weak<Self> = Arc::downgrade(self);
@@ -389,7 +390,7 @@ impl Holdings {
             if let (Some(holdings), Some(of)) = (holdings.upgrade(), of.upgrade())
                 && let Some(client) = holdings.lost(&lost.id, &of)
             {
-                holdings.notices.notify(client.process, &lost.id, &Notice::Lost { lost: lost.clone() });
+                holdings.notices.notify(client.process, &lost.id, &ClientNotice::Lost { lost: lost.clone() });
             }
         });
     }
@@ -462,16 +463,18 @@ impl Holdings {
     }
 
     /// What is written down of something that is held; `kept` is what the engine knows of a reservation.
-    pub(super) fn line(&self, key: &Key, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> Line {
+    pub(super) fn line(&self, key: &Key, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> StateLine {
         match key {
             Key::Flow(id) => match self.saved(id, kept) {
-                Some(flow) => Line::Flow(Box::new(flow)),
+                Some(flow) => StateLine::Flow(Box::new(flow)),
                 None => key.ended(),
             },
             Key::Group(id) => match self.state().groups.get(id) {
-                Some(HeldGroup { client, request }) => {
-                    Line::Group(Box::new(SavedGroup::of(request, client.process.uid, client.process.pid)))
-                }
+                Some(HeldGroup { client, request }) => StateLine::Group(Box::new(SavedGroup::of(
+                    request,
+                    client.process.uid,
+                    client.process.pid,
+                ))),
                 None => key.ended(),
             },
         }

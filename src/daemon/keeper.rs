@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::holdings::Holdings;
+use super::holdings::Reservations;
 use super::journal::{Journal, Writer};
 use super::recovery::Recovered;
 use super::state_log::{Key, Lines};
@@ -31,7 +31,7 @@ impl StateKeeper {
     pub(super) fn start(
         journal: Arc<Journal>,
         (path, system): (PathBuf, String),
-        (engine, holdings): (&Arc<LocalEngine>, &Arc<Holdings>),
+        (engine, holdings): (&Arc<LocalEngine>, &Arc<Reservations>),
         recovered: Recovered,
         grace: Duration,
     ) -> Result<Self, KernelFailure> {
@@ -61,7 +61,7 @@ pub(super) fn grace(policy: &Policy) -> Duration {
 }
 
 /// What is written down of what is held.
-pub(super) fn lines(engine: &Arc<LocalEngine>, holdings: &Arc<Holdings>) -> Lines {
+pub(super) fn lines(engine: &Arc<LocalEngine>, holdings: &Arc<Reservations>) -> Lines {
     // The thread that writes keeps neither.
     let (engine, of, all) = (Arc::downgrade(engine), Arc::downgrade(holdings), Arc::downgrade(holdings));
     let line = move |key: &Key| {

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::control::Notice;
+use crate::control::ClientNotice;
 
 /// The most notices that wait for a client. One that reads too slowly loses its stream.
 const MOST_WAITING: usize = 1024;
@@ -24,30 +24,30 @@ struct Subscriber {
     process: Process,
     /// The only flow that it is about.
     id: Option<String>,
-    sender: mpsc::Sender<Notice>,
+    sender: mpsc::Sender<ClientNotice>,
 }
 
 impl Notices {
     /// The notices of a process from now on, of one flow or of all.
-    pub(super) fn subscribe(&self, process: Process, id: Option<String>) -> mpsc::Receiver<Notice> {
+    pub(super) fn subscribe(&self, process: Process, id: Option<String>) -> mpsc::Receiver<ClientNotice> {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         self.subscribers().push(Subscriber { process, id, sender });
         receiver
     }
 
     /// Notifies a process about a flow.
-    pub(super) fn notify(&self, process: Process, id: &str, notice: &Notice) {
+    pub(super) fn notify(&self, process: Process, id: &str, notice: &ClientNotice) {
         self.send(notice, |subscriber| {
             subscriber.process == process && subscriber.id.as_deref().is_none_or(|only| only == id)
         });
     }
 
     /// Notifies every process about an interface.
-    pub(super) fn notify_all(&self, notice: &Notice) {
+    pub(super) fn notify_all(&self, notice: &ClientNotice) {
         self.send(notice, |subscriber| subscriber.id.is_none());
     }
 
-    fn send(&self, notice: &Notice, is_for: impl Fn(&Subscriber) -> bool) {
+    fn send(&self, notice: &ClientNotice, is_for: impl Fn(&Subscriber) -> bool) {
         // The end of a stream is how its client learns that something is missing.
         self.subscribers().retain(|subscriber| {
             if is_for(subscriber) {
@@ -75,11 +75,11 @@ mod tests {
         let mut own = notices.subscribe(process(1, 10), None);
         let mut one = notices.subscribe(process(1, 10), Some("v2".into()));
         let mut others = [process(1, 11), process(2, 10)].map(|process| notices.subscribe(process, None));
-        let notice = Notice::Capacity { id: "v1".into() };
+        let notice = ClientNotice::Capacity { id: "v1".into() };
         notices.notify(process(1, 10), "v1", &notice);
         assert_eq!(own.try_recv(), Ok(notice));
         assert!(one.try_recv().is_err() && others.iter_mut().all(|other| other.try_recv().is_err()));
-        let over = Notice::Overcommitted { interface: "eth0".into(), over: true };
+        let over = ClientNotice::Overcommitted { interface: "eth0".into(), over: true };
         notices.notify_all(&over);
         assert_eq!((own.try_recv(), others[1].try_recv()), (Ok(over.clone()), Ok(over)));
         assert!(one.try_recv().is_err(), "it asked about one flow");
@@ -91,7 +91,7 @@ mod tests {
         let process = Process { uid: 1, pid: None };
         let mut slow = notices.subscribe(process, None);
         for number in 0..=MOST_WAITING {
-            notices.notify(process, "v", &Notice::Capacity { id: number.to_string() });
+            notices.notify(process, "v", &ClientNotice::Capacity { id: number.to_string() });
         }
         let received = std::iter::from_fn(|| slow.blocking_recv()).count();
         assert_eq!(received, MOST_WAITING, "and then the stream ends");

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::holdings::Holdings;
+use super::holdings::Reservations;
 use super::saved::{SavedFlow, SavedState, read};
 use super::sockets::HostSockets;
-use super::state::Server;
+use super::state::DaemonServer;
 use crate::engine::{Adoptions, Engine, KeptReservation, KeptReservations};
 use crate::tc::Handle;
 
@@ -80,7 +80,7 @@ impl Recovery {
     }
 
     /// The engine has granted them again: they are held from now on.
-    pub(super) fn adopt(self, adoptions: Adoptions, holdings: &Arc<Holdings>) -> Recovered {
+    pub(super) fn adopt(self, adoptions: Adoptions, holdings: &Arc<Reservations>) -> Recovered {
         let Self { state, mut report } = self;
         state.groups.values().for_each(|group| holdings.adopt_group(group));
         for (flow, adopted) in state.flows.values().zip(adoptions) {
@@ -166,7 +166,7 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Ends what no client has claimed after this time, and no socket keeps.
-pub(super) async fn end_unclaimed(server: Arc<Server>, grace: Duration) {
+pub(super) async fn end_unclaimed(server: Arc<DaemonServer>, grace: Duration) {
     tokio::time::sleep(grace).await;
     let live = server.sockets.live().await.unwrap_or_default();
     let (_, groups) = server.holdings.end_unclaimed(&live);

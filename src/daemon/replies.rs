@@ -59,7 +59,7 @@ pub(super) async fn send_error(replies: &Replies<'_>, error: &ControlError) -> b
 
 /// Tells a client why it is not served.
 pub(super) fn refuse(stream: &UnixStream, error: &ControlError) {
-    // The buffer of a new connection has room; a client that is gone needs no reason.
+    // The send buffer of a new connection is empty; a client that is gone needs no reason.
     if let Ok(bytes) = Reply::error(error).and_then(|reply| encode(&reply)) {
         let _ = stream.try_write(&bytes);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::limits::MOST_NAME_BYTES;
-use crate::control::{ControlError, Reserve, RouteHints};
+use crate::control::{ControlError, ReserveCall, RouteHints};
 use crate::engine::{Ask, EngineError, ReservationRequest, What};
 use crate::linux::{Ports, RouteQuery, RouteSelectors};
 use crate::policy::{Owner, Protocol, Subject};
@@ -17,7 +17,7 @@ use crate::policy::{Owner, Protocol, Subject};
 ///
 /// - **Errors**: a parameter that is missing, excludes another or is too long.
 pub(super) fn reservation_request(
-    asked: &Reserve,
+    asked: &ReserveCall,
     owner: &Owner,
     id: Option<String>,
 ) -> Result<ReservationRequest, ControlError> {
@@ -105,7 +105,7 @@ pub(super) fn unreadable(problem: serde_json::Error) -> ControlError {
     ControlError::Unreadable { problem: problem.to_string() }
 }
 
-fn what(asked: &Reserve) -> Result<What, ControlError> {
+fn what(asked: &ReserveCall) -> Result<What, ControlError> {
     let flowspecs = asked.sending.is_some() || asked.receiving.is_some();
     match (&asked.template, &asked.templates, flowspecs) {
         (None, None, false) => Ok(What::ByRule),

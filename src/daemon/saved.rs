@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// A line of the file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Line {
+pub(super) enum StateLine {
     /// The first line.
     GqosState { version: u32, system: String },
     /// A reservation that is held.
@@ -98,12 +98,12 @@ pub(super) enum Unusable {
 }
 
 /// The first line of a file that is written on this system.
-pub(super) fn header(system: &str) -> Line {
-    Line::GqosState { version: VERSION, system: system.to_owned() }
+pub(super) fn header(system: &str) -> StateLine {
+    StateLine::GqosState { version: VERSION, system: system.to_owned() }
 }
 
 /// Adds a line to the bytes of a file.
-pub(super) fn append(line: &Line, bytes: &mut Vec<u8>) {
+pub(super) fn append(line: &StateLine, bytes: &mut Vec<u8>) {
     // A line is made of texts and numbers, for which this does not fail.
     let json = serde_json::to_vec(line).unwrap_or_default();
     bytes.extend(format!("{:08x} ", checksum(&json)).into_bytes());
@@ -117,28 +117,30 @@ pub(super) fn append(line: &Line, bytes: &mut Vec<u8>) {
 pub(super) fn read(bytes: &[u8], system: &str) -> Result<SavedState, Unusable> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(line);
     match lines.next() {
-        Some(Some(Line::GqosState { version, .. })) if version != VERSION => {
+        Some(Some(StateLine::GqosState { version, .. })) if version != VERSION => {
             return Err(Unusable::Version(version));
         }
-        Some(Some(Line::GqosState { system: of, .. })) if of != system => return Err(Unusable::OtherSystem),
-        Some(Some(Line::GqosState { .. })) => {}
+        Some(Some(StateLine::GqosState { system: of, .. })) if of != system => {
+            return Err(Unusable::OtherSystem);
+        }
+        Some(Some(StateLine::GqosState { .. })) => {}
         _ => return Err(Unusable::Foreign),
     }
     let mut state = SavedState::default();
     for line in lines {
         match line {
-            Some(Line::Flow(flow)) => drop(state.flows.insert(flow.reservation.id.clone(), *flow)),
-            Some(Line::FlowEnd { id }) => drop(state.flows.remove(&id)),
-            Some(Line::Group(group)) => drop(state.groups.insert(group.id.clone(), *group)),
-            Some(Line::GroupEnd { id }) => drop(state.groups.remove(&id)),
-            Some(Line::GqosState { .. }) | None => state.damaged += 1,
+            Some(StateLine::Flow(flow)) => drop(state.flows.insert(flow.reservation.id.clone(), *flow)),
+            Some(StateLine::FlowEnd { id }) => drop(state.flows.remove(&id)),
+            Some(StateLine::Group(group)) => drop(state.groups.insert(group.id.clone(), *group)),
+            Some(StateLine::GroupEnd { id }) => drop(state.groups.remove(&id)),
+            Some(StateLine::GqosState { .. }) | None => state.damaged += 1,
         }
     }
     Ok(state)
 }
 
 /// A line with its end, unless it is damaged.
-fn line(bytes: &[u8]) -> Option<Line> {
+fn line(bytes: &[u8]) -> Option<StateLine> {
     let (sum, json) = bytes.strip_suffix(b"\n")?.split_at_checked(9)?;
     let sum = std::str::from_utf8(sum).ok()?.strip_suffix(' ')?;
     if u32::from_str_radix(sum, 16).ok()? != checksum(json) {
@@ -206,7 +208,7 @@ mod tests {
         SavedFlow { uid: 1000, pid: Some(4), epoch: "e".into(), socket, reservation }
     }
 
-    fn file(lines: &[Line]) -> Vec<u8> {
+    fn file(lines: &[StateLine]) -> Vec<u8> {
         let mut bytes = Vec::new();
         append(&header(SYSTEM), &mut bytes);
         lines.iter().for_each(|line| append(line, &mut bytes));
@@ -231,12 +233,12 @@ mod tests {
             qos: flow("a").reservation.qos,
         };
         let lines = [
-            Line::Flow(Box::new(flow("a"))),
-            Line::Group(Box::new(group.clone())),
-            Line::Flow(Box::new(flow("b"))),
-            Line::Flow(Box::new(changed.clone())),
-            Line::FlowEnd { id: "b".into() },
-            Line::GroupEnd { id: "other".into() },
+            StateLine::Flow(Box::new(flow("a"))),
+            StateLine::Group(Box::new(group.clone())),
+            StateLine::Flow(Box::new(flow("b"))),
+            StateLine::Flow(Box::new(changed.clone())),
+            StateLine::FlowEnd { id: "b".into() },
+            StateLine::GroupEnd { id: "other".into() },
         ];
         let state = read(&file(&lines), SYSTEM).unwrap();
         assert_eq!(state.flows, BTreeMap::from([("a".to_owned(), changed)]));
@@ -246,9 +248,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_anywhere_says_what_its_whole_lines_say() {
-        let whole = file(&[Line::Flow(Box::new(flow("a"))), Line::Flow(Box::new(flow("b")))]);
+        let whole = file(&[StateLine::Flow(Box::new(flow("a"))), StateLine::Flow(Box::new(flow("b")))]);
         let header = file(&[]).len();
-        let first = file(&[Line::Flow(Box::new(flow("a")))]).len();
+        let first = file(&[StateLine::Flow(Box::new(flow("a")))]).len();
         for length in 0..=whole.len() {
             let read = read(&whole[..length], SYSTEM);
             match length {
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_damaged_byte_costs_its_line_alone() {
-        let lines = ["a", "b", "c"].map(|id| Line::Flow(Box::new(flow(id))));
+        let lines = ["a", "b", "c"].map(|id| StateLine::Flow(Box::new(flow(id))));
         let (whole, start) = (file(&lines), file(&lines[..1]).len());
         let end = file(&lines[..2]).len();
         for at in (start..end - 1).step_by(7) {
@@ -284,7 +286,7 @@ mod tests {
         assert_eq!(read(b"[interface.eth0]\n", SYSTEM), Err(Unusable::Foreign));
         assert_eq!(read(&file(&[]), "boot/2"), Err(Unusable::OtherSystem));
         let mut later = Vec::new();
-        append(&Line::GqosState { version: 2, system: SYSTEM.into() }, &mut later);
+        append(&StateLine::GqosState { version: 2, system: SYSTEM.into() }, &mut later);
         assert_eq!(read(&later, SYSTEM), Err(Unusable::Version(2)));
         assert_eq!(read(&file(&[header(SYSTEM)]), SYSTEM).map(|state| state.damaged), Ok(1));
     }

@@ -24,7 +24,7 @@ use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
 use super::service::keep_alive;
 use super::sockets::{SystemSockets, follow_ends};
-use super::state::{Server, administrators, read};
+use super::state::{DaemonServer, administrators, read};
 use crate::control::{ControlError, DEFAULT_SOCKET};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport};
 use crate::linux::service_manager::passed_listener;
@@ -34,7 +34,7 @@ use crate::policy::HttpAddress;
 
 /// A daemon that listens.
 pub struct Daemon {
-    server: Arc<Server>,
+    server: Arc<DaemonServer>,
     control: ControlFile,
     socket: PathBuf,
     #[cfg(feature = "cli")]
@@ -45,7 +45,7 @@ pub struct Daemon {
 
 /// What signals ask of a daemon.
 #[derive(Clone)]
-pub struct DaemonHandle(Arc<Server>);
+pub struct DaemonHandle(Arc<DaemonServer>);
 
 /// The name of a passed socket that is not the control socket.
 const HTTP_SOCKET: &str = "http";
@@ -193,7 +193,7 @@ fn path_of(listener: &UnixListener) -> Option<PathBuf> {
 }
 
 /// Accepts connections, for ever. Those that are open end with it.
-async fn accept(server: &Arc<Server>, control: &ControlFile) {
+async fn accept(server: &Arc<DaemonServer>, control: &ControlFile) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -208,7 +208,7 @@ async fn accept(server: &Arc<Server>, control: &ControlFile) {
 }
 
 /// Serves one connection.
-async fn connection(server: Arc<Server>, stream: UnixStream) {
+async fn connection(server: Arc<DaemonServer>, stream: UnixStream) {
     let administrators = *server.administrators.lock().unwrap_or_else(PoisonError::into_inner);
     // A socket without credentials has no peer any more.
     let Ok(peer) = Peer::of(&stream, administrators) else { return };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::notifications::tell;
-use super::state::Server;
+use super::state::DaemonServer;
 use crate::admission::Operation;
 use crate::engine::Engine;
 use crate::linux::service_manager::watchdog;
@@ -14,7 +14,7 @@ use crate::linux::service_manager::watchdog;
 /// How often the status is sent where no watchdog waits.
 const STATUS: Duration = Duration::from_secs(10);
 
-impl Server {
+impl DaemonServer {
     /// The daemon serves: its socket listens, and the kernel has answered about the interfaces of the policy.
     pub(super) fn tell_ready(&self) {
         tell(&format!("READY=1\n{}", self.status_line()));
@@ -33,7 +33,7 @@ impl Server {
 
 /// Sends WATCHDOG=1 until the daemon ends, each time after the engine has answered an operation: while it does
 /// not, nothing is sent, and the service manager ends the daemon.
-pub(super) async fn keep_alive(server: &Server) {
+pub(super) async fn keep_alive(server: &DaemonServer) {
     let limit = watchdog();
     // Half of the limit, as sd_watchdog_enabled(3) recommends.
     let period = limit.map_or(STATUS, |limit| limit / 2).max(Duration::from_millis(1));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::holdings::Holdings;
+use super::holdings::Reservations;
 use super::saved::HeldSocket;
 use crate::control::{Attached, ControlError};
 use crate::engine::Admitted;
@@ -79,7 +79,7 @@ impl HostSockets for SystemSockets {
 ///
 /// - **Errors**: it is not a TCP or UDP socket of this network namespace, or another reservation has it; the kernel's.
 pub(super) fn attach(
-    (holdings, sockets): (&Holdings, &dyn HostSockets),
+    (holdings, sockets): (&Reservations, &dyn HostSockets),
     (id, admitted): (&str, &Admitted),
     descriptor: OwnedFd,
 ) -> Result<Attached, ControlError> {
@@ -125,7 +125,7 @@ pub(super) fn close_elsewhere(descriptors: impl IntoIterator<Item = OwnedFd>) {
 /// - **Errors**: the kernel's.
 pub(super) async fn follow_ends(
     sockets: Arc<dyn HostSockets>,
-    holdings: Arc<Holdings>,
+    holdings: Arc<Reservations>,
 ) -> Result<(), KernelFailure> {
     let mut ended = sockets.ended();
     loop {
@@ -147,7 +147,7 @@ pub(super) async fn follow_ends(
 }
 
 /// Releases the reservations whose sockets have ended without a report.
-async fn resync(sockets: &dyn HostSockets, holdings: &Holdings) -> Result<(), KernelFailure> {
+async fn resync(sockets: &dyn HostSockets, holdings: &Reservations) -> Result<(), KernelFailure> {
     // Before the kernel is asked: a socket that comes meanwhile is not looked for.
     let known: HashSet<u64> = holdings.cookies();
     holdings.keep_live(&known, &sockets.live().await?);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::confined::Confined;
 use super::error::DaemonStartError;
-use super::holdings::Holdings;
+use super::holdings::Reservations;
 use super::notices::Notices;
 use super::notifications::tell_reloading;
 use super::observed::Observed;
@@ -23,9 +23,9 @@ use crate::files::{InvalidPolicy, PolicyFiles};
 use crate::policy::Policy;
 
 /// What all connections share.
-pub(super) struct Server {
+pub(super) struct DaemonServer {
     pub(super) engine: Arc<LocalEngine>,
-    pub(super) holdings: Arc<Holdings>,
+    pub(super) holdings: Arc<Reservations>,
     pub(super) notices: Arc<Notices>,
     pub(super) sockets: Arc<dyn HostSockets>,
     pub(super) users: Arc<Users>,
@@ -43,7 +43,7 @@ pub(super) struct Server {
 /// How many classes of the policy a status names at most.
 const MOST_POLICY_CLASSES: usize = 1024;
 
-impl Server {
+impl DaemonServer {
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

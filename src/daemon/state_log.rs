@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::saved::{Line, append, header};
+use super::saved::{StateLine, append, header};
 
 /// What has a line.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -13,10 +13,10 @@ pub(super) enum Key {
 
 impl Key {
     /// The line of what is held no more.
-    pub(super) fn ended(&self) -> Line {
+    pub(super) fn ended(&self) -> StateLine {
         match self.clone() {
-            Self::Flow(id) => Line::FlowEnd { id },
-            Self::Group(id) => Line::GroupEnd { id },
+            Self::Flow(id) => StateLine::FlowEnd { id },
+            Self::Group(id) => StateLine::GroupEnd { id },
         }
     }
 }
@@ -24,7 +24,7 @@ impl Key {
 /// What the lines say now.
 pub(super) struct Lines {
     /// The line about something; that it has ended, where there is nothing any more.
-    pub(super) of: Box<dyn Fn(&Key) -> Line + Send>,
+    pub(super) of: Box<dyn Fn(&Key) -> StateLine + Send>,
     /// Everything that is held.
     pub(super) all: Box<dyn Fn() -> Vec<Key> + Send>,
 }

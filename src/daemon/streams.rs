@@ -5,11 +5,13 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::calls::Caller;
+use super::calls::CallingPeer;
 use super::replies::{Ended, Replies};
 use super::requests::value;
 use crate::control::limits::MOST_RECORDS_OF_A_REPLY;
-use crate::control::{ControlError, EventBatch, FlowBatch, FlowRecord, Flows, Notice, Reply, Wait};
+use crate::control::{
+    ClientNotice, ControlError, EventBatch, FlowBatch, FlowRecord, FlowsCall, Reply, WaitCall,
+};
 use crate::engine::Engine;
 use crate::telemetry::Recorded;
 
@@ -23,9 +25,9 @@ pub(super) enum StreamEnd {
     Closed,
 }
 
-impl Caller {
+impl CallingPeer {
     /// Streams the caller's flows, some with each reply.
-    pub(super) async fn flows(&self, asked: &Flows, replies: &Replies<'_>) -> StreamEnd {
+    pub(super) async fn flows(&self, asked: &FlowsCall, replies: &Replies<'_>) -> StreamEnd {
         let only = (!self.peer.is_administrator).then_some(self.peer.uid);
         let shown = self.server.holdings.shown(only);
         let records = shown.into_iter().filter_map(|shown| {
@@ -63,14 +65,14 @@ impl Caller {
     }
 
     /// Streams notices about the flows of the caller's process, until the client closes the connection.
-    pub(super) async fn wait(&self, asked: Wait, replies: &Replies<'_>, mut ended: Ended) -> StreamEnd {
+    pub(super) async fn wait(&self, asked: WaitCall, replies: &Replies<'_>, mut ended: Ended) -> StreamEnd {
         if let Some(id) = &asked.id
             && let Err(error) = self.own(id)
         {
             return StreamEnd::Failed(error);
         }
         let mut notices = self.server.notices.subscribe(self.client.process, asked.id);
-        if !next(replies, &Notice::Listening {}).await {
+        if !next(replies, &ClientNotice::Listening {}).await {
             return StreamEnd::Closed;
         }
         loop {

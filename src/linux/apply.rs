@@ -6,7 +6,7 @@
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::TcMessage;
 
-use super::netlink::{Netlink, Outcome};
+use super::netlink::{Netlink, RequestOutcome};
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{ClassState, DELETE_QDISC, NEW_QDISC, class_state, header, with_options};
 use crate::failure::{AnswerProblem, Cause, KernelCall, KernelFailure};
@@ -116,21 +116,21 @@ impl Netlink {
             requests.push((message, kind));
         }
         let outcomes = self.request_all(requests).await;
-        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Lost)) {
+        if outcomes.iter().any(|outcome| matches!(outcome, RequestOutcome::Lost)) {
             return Ok(self.start_over(index, ops, &outcomes).await);
         }
         let mut results = Vec::with_capacity(ops.len());
         for ((op, outcome), number) in ops.iter().zip(outcomes).zip(1..) {
             results.push(match outcome {
-                Outcome::Done(answers) => {
+                RequestOutcome::Done(answers) => {
                     let later = ops.get(number..).unwrap_or_default();
                     let confirmed = self.confirm(index, (op, later), &answers).await;
                     confirmed.map_err(|failure| (failure, true))
                 }
-                Outcome::Refused(cause) => {
+                RequestOutcome::Refused(cause) => {
                     Err((KernelCall(call(op)).failed(object(index, op), cause), false))
                 }
-                Outcome::Lost => Err((lost(index, op), true)),
+                RequestOutcome::Lost => Err((lost(index, op), true)),
             });
         }
         Ok(results)
@@ -141,14 +141,15 @@ impl Netlink {
         &self,
         index: u32,
         ops: &[Op],
-        outcomes: &[Outcome],
+        outcomes: &[RequestOutcome],
     ) -> Vec<Result<Carried, NotCarried>> {
         if let [op] = ops
             && self.is_in_force(index, op).await == Ok(true)
         {
             return vec![self.verify(index, op).await.map_err(|failure| (failure, true))];
         }
-        let may_be_in_force = ops.iter().zip(outcomes).filter(|(_, is)| !matches!(is, Outcome::Refused(_)));
+        let may_be_in_force =
+            ops.iter().zip(outcomes).filter(|(_, is)| !matches!(is, RequestOutcome::Refused(_)));
         let may_be_in_force: Vec<_> = may_be_in_force.map(|(op, _)| op).collect();
         self.take_back(index, &may_be_in_force).await;
         let mut results = Vec::with_capacity(ops.len());

@@ -83,7 +83,7 @@ enum Unanswered {
 }
 
 /// What became of one of several requests.
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// It was carried out; the objects that the kernel has answered with.
     Done(Vec<RouteNetlinkMessage>),
     /// The kernel has not carried it out.
@@ -293,7 +293,7 @@ impl Netlink {
     pub(super) async fn request_all(
         &self,
         requests: Vec<(RouteNetlinkMessage, NetlinkRequestKind)>,
-    ) -> Vec<Outcome> {
+    ) -> Vec<RequestOutcome> {
         let count = requests.len();
         let requests: Vec<_> = requests
             .into_iter()
@@ -307,12 +307,12 @@ impl Netlink {
         match outcomes.len() == count {
             true => outcomes,
             // Which answers are missing is not known.
-            false => std::iter::repeat_with(|| Outcome::Lost).take(count).collect(),
+            false => std::iter::repeat_with(|| RequestOutcome::Lost).take(count).collect(),
         }
     }
 
     /// What became of requests, in their order; less than all of them where the connection has ended.
-    async fn all_answers(&self, requests: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> Vec<Outcome> {
+    async fn all_answers(&self, requests: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> Vec<RequestOutcome> {
         for _ in 0..ATTEMPTS {
             let ServedSocket { handle, queued, number, .. } = self.connection();
             queued.count();
@@ -400,7 +400,9 @@ async fn collect(
 }
 
 /// Collects the answers to requests that are acknowledged: what became of each that has its last answer, in order.
-async fn collect_all(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>) -> Vec<Outcome> {
+async fn collect_all(
+    answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
+) -> Vec<RequestOutcome> {
     let mut answers = std::pin::pin!(answers);
     // By number, which grows from one request to the next.
     let (mut objects, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
@@ -412,10 +414,10 @@ async fn collect_all(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMess
                 continue;
             }
             NetlinkPayload::Error(refusal) if refusal.code.is_some() => {
-                Outcome::Refused(error::refused(&refusal))
+                RequestOutcome::Refused(error::refused(&refusal))
             }
-            NetlinkPayload::Error(_) => Outcome::Done(objects.remove(&number).unwrap_or_default()),
-            NetlinkPayload::Overrun(_) => Outcome::Lost,
+            NetlinkPayload::Error(_) => RequestOutcome::Done(objects.remove(&number).unwrap_or_default()),
+            NetlinkPayload::Overrun(_) => RequestOutcome::Lost,
             _ => continue,
         };
         outcomes.insert(number, outcome);
@@ -527,9 +529,11 @@ mod tests {
         let shown: Vec<_> = outcomes
             .iter()
             .map(|outcome| match outcome {
-                Outcome::Done(objects) => format!("{} objects", objects.len()),
-                Outcome::Refused(cause) => format!("{:?}", KernelCall("").failed("", cause.clone()).errno()),
-                Outcome::Lost => "lost".to_owned(),
+                RequestOutcome::Done(objects) => format!("{} objects", objects.len()),
+                RequestOutcome::Refused(cause) => {
+                    format!("{:?}", KernelCall("").failed("", cause.clone()).errno())
+                }
+                RequestOutcome::Lost => "lost".to_owned(),
             })
             .collect();
         // The one without a last answer is missing.

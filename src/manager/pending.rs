@@ -16,13 +16,13 @@ pub(super) struct Pending {
     pub(super) interface: String,
     pub(super) operations: usize,
     /// The classes of flows that it changes.
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) replaced: Vec<ReplacedFlow>,
     pub(super) purpose: Purpose,
 }
 
 /// A class that a change replaces.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Replaced {
+pub(super) struct ReplacedFlow {
     pub(super) class: Handle,
     /// The class before the change, which a roll-back restores; `None` where there was none.
     pub(super) before: Option<HtbClass>,
@@ -106,7 +106,7 @@ pub(super) struct AppliedRenegotiation {
     pub(super) result: Result<(), KernelFailure>,
 }
 
-impl Replaced {
+impl ReplacedFlow {
     /// The class that an operation replaces, if it replaces one.
     fn of(op: &Op) -> Option<Self> {
         match op {
@@ -124,10 +124,10 @@ impl Replaced {
 
 impl Pending {
     pub(super) fn new(interface: &str, change: &Change, purpose: Purpose) -> Self {
-        let mut replaced: Vec<Replaced> = Vec::new();
+        let mut replaced: Vec<ReplacedFlow> = Vec::new();
         for op in &change.ops {
             // A class that an earlier operation of the change has made or changed is restored by its undo.
-            let Some(of) = Replaced::of(op) else { continue };
+            let Some(of) = ReplacedFlow::of(op) else { continue };
             if is_flows(of.class) && replaced.iter().all(|earlier| earlier.class != of.class) {
                 replaced.push(of);
             }

@@ -8,7 +8,7 @@ use flowspec::{Both, Flowspec, ServiceType};
 
 use super::flow::{FlowPhase, ManagedFlow, framed};
 use super::message::Loss;
-use super::pending::{DisplacedFlow, PendingAdmission, Purpose, Replaced};
+use super::pending::{DisplacedFlow, PendingAdmission, Purpose, ReplacedFlow};
 use super::record::record_interface;
 use super::state::Manager;
 use super::turn::Turn;
@@ -23,7 +23,7 @@ use crate::telemetry::event::{Event, FlowReleased};
 #[derive(Debug)]
 pub(super) struct RolledBack {
     pub(super) interface: String,
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) replaced: Vec<ReplacedFlow>,
     /// The operation that failed.
     pub(super) failure: KernelFailure,
 }
@@ -207,7 +207,7 @@ impl Manager {
     pub(super) fn realign_classes(&mut self, turn: &mut Turn, rolled_back: &RolledBack) {
         let name = &rolled_back.interface;
         let mut correction = Change::default();
-        for Replaced { class, before } in &rolled_back.replaced {
+        for ReplacedFlow { class, before } in &rolled_back.replaced {
             // Every change that is pending was sent later.
             let is_replaced = self.pending.values().any(|pending| pending.changes(name, *class));
             let kernel = (!is_replaced).then_some(*before);

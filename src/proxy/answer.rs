@@ -9,7 +9,7 @@ use crate::connect::ConnectError;
 use crate::policy::Proxy;
 
 /// A response of the proxy itself.
-pub(super) struct Answer<'a> {
+pub(super) struct ProxyAnswer<'a> {
     /// The status and its name.
     pub(super) status: (u16, &'static str),
     pub(super) content_type: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct Answer<'a> {
     pub(super) retry_after: Option<u64>,
 }
 
-impl Answer<'_> {
+impl ProxyAnswer<'_> {
     /// The response by HTTP; without its body where HEAD was requested.
     pub(super) fn http(&self, method: &str) -> Vec<u8> {
         let (status, name) = self.status;
@@ -51,13 +51,14 @@ pub(super) fn service_unavailable(
         None => ("application/json", json.as_bytes()),
     };
     let retry_after = Some(retry_seconds(proxy));
-    Answer { status: (503, "Service Unavailable"), content_type, body, retry_after }.http(method)
+    ProxyAnswer { status: (503, "Service Unavailable"), content_type, body, retry_after }.http(method)
 }
 
 /// A fault by HTTP, with its reason as JSON.
 pub(super) fn fault(status: (u16, &'static str), message: &str, method: &str) -> Vec<u8> {
     let body = format!("{}\n", json!({ "ok": false, "message": message }));
-    Answer { status, content_type: "application/json", body: body.as_bytes(), retry_after: None }.http(method)
+    ProxyAnswer { status, content_type: "application/json", body: body.as_bytes(), retry_after: None }
+        .http(method)
 }
 
 /// The refusal of a proxy's client by RTSP.

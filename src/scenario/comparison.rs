@@ -7,7 +7,7 @@ use std::time::Duration;
 use flowspec::Moment;
 use serde::Serialize;
 
-use super::difference::Difference;
+use super::difference::DecisionDifference;
 use super::junit;
 use super::render::{
     JsonInvalid, ReportFormat, github_invalid, github_property, github_text, json_line, tap_invalid, tap_name,
@@ -49,7 +49,7 @@ pub struct ComparedDecision {
     /// The rule and the templates of the request, in words: `p.toml:12 rule 1, template hd`.
     pub requested: String,
     /// The decision under each of the two policies.
-    pub difference: Difference,
+    pub difference: DecisionDifference,
 }
 
 impl TestComparison<'_> {
@@ -109,7 +109,7 @@ impl TestComparison<'_> {
 
     fn json(&self) -> String {
         let decision = |ComparedDecision { requested, difference }: &ComparedDecision| {
-            let Difference { requested: names, own, other } = difference;
+            let DecisionDifference { requested: names, own, other } = difference;
             let [before, after] = difference.verdicts();
             JsonDifference {
                 flow: own.id().map(str::to_owned),

@@ -7,7 +7,7 @@ use crate::admission::Decision;
 
 /// A request that two policies decide differently.
 #[derive(Clone, Debug)]
-pub struct Difference {
+pub struct DecisionDifference {
     /// What was requested, by the names of the test's own policy.
     pub requested: Requested,
     /// The decision under the test's own policy.
@@ -20,7 +20,7 @@ pub struct Difference {
 ///
 /// Decisions are paired by their step and their flow. A flow that one run alone decides about, such as one that ends with
 /// its client and was admitted under one policy only, differs in an earlier decision already.
-pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
+pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<DecisionDifference> {
     let mut others: BTreeMap<(usize, Option<&str>), VecDeque<&Decision>> = BTreeMap::new();
     for decided in &other.decisions {
         others.entry((decided.step, decided.decision.id())).or_default().push_back(&decided.decision);
@@ -30,7 +30,7 @@ pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
         let key = (decided.step, decided.decision.id());
         let Some(other) = others.get_mut(&key).and_then(VecDeque::pop_front) else { continue };
         let (requested, own) = (decided.requested.clone(), decided.decision.clone());
-        let difference = Difference { requested, own, other: other.clone() };
+        let difference = DecisionDifference { requested, own, other: other.clone() };
         let [own, other] = difference.verdicts();
         if own != other {
             found.push(difference);
@@ -39,7 +39,7 @@ pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
     found
 }
 
-impl Difference {
+impl DecisionDifference {
     /// Both verdicts in a few words, the own one first.
     pub fn verdicts(&self) -> [String; 2] {
         [self.verdict(&self.own), self.verdict(&self.other)]

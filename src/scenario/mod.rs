@@ -61,7 +61,7 @@ mod trace_schema;
 
 pub use comparison::{ComparedDecision, ComparedTest, TestComparison};
 pub use coverage::{Coverage, CoverageItem};
-pub use difference::{Difference, differences};
+pub use difference::{DecisionDifference, differences};
 pub use feasibility::infeasible;
 pub use holdings::{Fill, HoldingChange, HoldingLimit, Holdings, InterfaceHoldings};
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};

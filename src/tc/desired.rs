@@ -108,9 +108,9 @@ impl Desired {
     /// `full_in` is how long the class takes until its buckets are full; `None` where that is not known.
     pub fn end_leaf(&mut self, handle: Handle, full_in: Option<Micros>) -> Change {
         let is_large = self.leaves.len() + self.idle.len() >= LEAST_POOLED;
-        let has_room = self.idle.len() < usize::from(self.shape.rates.most_idle());
+        let fits_now = self.idle.len() < usize::from(self.shape.rates.most_idle());
         match (self.leaves.get(&handle), full_in.filter(|full_in| *full_in <= MOST_COUNTED)) {
-            (Some(leaf), Some(full_in)) if is_large && has_room && flow_number(handle).is_some() => {
+            (Some(leaf), Some(full_in)) if is_large && fits_now && flow_number(handle).is_some() => {
                 let (from, idle) = (leaf.class, IdleClass::new(&self.shape, &leaf.class, full_in));
                 self.leaves.remove(&handle);
                 self.idle.insert(handle, idle);

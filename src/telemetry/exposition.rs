@@ -39,14 +39,14 @@ pub(super) struct Family {
 
 /// A sample's value, without floating point.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Value {
+pub(super) enum MetricValue {
     Count(u64),
     /// Shown in seconds.
     Micros(u64),
 }
 
 /// A label's name and value.
-pub(super) type Label<'a> = (&'static str, &'a str);
+pub(super) type MetricLabel<'a> = (&'static str, &'a str);
 
 /// Writes families one after the other.
 pub(super) struct Exposition {
@@ -120,7 +120,7 @@ impl Exposition {
     }
 
     /// A sample of the family.
-    pub(super) fn sample(&mut self, labels: &[Label<'_>], value: Value) {
+    pub(super) fn sample(&mut self, labels: &[MetricLabel<'_>], value: MetricValue) {
         let suffix = match self.family.map(|family| family.kind) {
             Some(FamilyKind::Counter) => "_total",
             Some(FamilyKind::Info) => "_info",
@@ -130,27 +130,27 @@ impl Exposition {
     }
 
     /// A family with one sample that has no labels.
-    pub(super) fn single(&mut self, family: Family, value: Value) {
+    pub(super) fn single(&mut self, family: Family, value: MetricValue) {
         self.family(family);
         self.sample(&[], value);
     }
 
     /// The samples of a histogram without labels: the counts of its buckets, each with its upper bound in microseconds and not
     /// cumulated, with a last bucket that has no bound; and the sum of all observations.
-    pub(super) fn histogram(&mut self, family: Family, buckets: (&[u64], &[u64]), sum: Value) {
+    pub(super) fn histogram(&mut self, family: Family, buckets: (&[u64], &[u64]), sum: MetricValue) {
         self.family(family);
         let (bounds, counts) = buckets;
         let mut below = 0_u64;
         let bounds = bounds.iter().map(|bound| canonical(*bound)).chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(counts) {
             below = below.saturating_add(*count);
-            self.named_sample("_bucket", &[("le", &bound)], Value::Count(below));
+            self.named_sample("_bucket", &[("le", &bound)], MetricValue::Count(below));
         }
         self.named_sample("_sum", &[], sum);
-        self.named_sample("_count", &[], Value::Count(below));
+        self.named_sample("_count", &[], MetricValue::Count(below));
     }
 
-    fn named_sample(&mut self, suffix: &str, labels: &[Label<'_>], value: Value) {
+    fn named_sample(&mut self, suffix: &str, labels: &[MetricLabel<'_>], value: MetricValue) {
         let Some(family) = self.family else { return };
         let _ = write!(self.text, "{}{suffix}", family.name);
         let mut before = '{';
@@ -164,8 +164,10 @@ impl Exposition {
             self.text.push('}');
         }
         let _ = match value {
-            Value::Count(count) => writeln!(self.text, " {count}"),
-            Value::Micros(micros) => writeln!(self.text, " {}.{:06}", micros / 1_000_000, micros % 1_000_000),
+            MetricValue::Count(count) => writeln!(self.text, " {count}"),
+            MetricValue::Micros(micros) => {
+                writeln!(self.text, " {}.{:06}", micros / 1_000_000, micros % 1_000_000)
+            }
         };
     }
 
@@ -220,10 +222,10 @@ mod tests {
     fn text(format: MetricsFormat) -> String {
         let mut exposition = Exposition::new(format);
         exposition.family(FLOWS);
-        exposition.sample(&[("cause", "a\\b\"c\nd"), ("interface", "eth0")], Value::Count(3));
+        exposition.sample(&[("cause", "a\\b\"c\nd"), ("interface", "eth0")], MetricValue::Count(3));
         exposition.family(BUILD);
-        exposition.sample(&[("version", "1")], Value::Count(1));
-        exposition.histogram(WAIT, (&[500, 1_000_000], &[1, 2, 4]), Value::Micros(7_000_001));
+        exposition.sample(&[("version", "1")], MetricValue::Count(1));
+        exposition.histogram(WAIT, (&[500, 1_000_000], &[1, 2, 4]), MetricValue::Micros(7_000_001));
         exposition.end()
     }
 

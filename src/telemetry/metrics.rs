@@ -6,7 +6,7 @@
 use flowspec::{Both, Direction, Rate};
 
 use super::counters::Counters;
-use super::exposition::{Exposition, Family, FamilyKind, Label, MetricsFormat, Value};
+use super::exposition::{Exposition, Family, FamilyKind, MetricLabel, MetricValue, MetricsFormat};
 use crate::admission::{ClassTotals, PeerLoss, Reason, Totals};
 
 /// The state of a daemon at a scrape, and its counters.
@@ -127,7 +127,7 @@ impl Metrics {
         self.left_out(&mut text);
         counters(&mut text, &self.counters);
         let LatencyCounts { counts, sum_us } = &self.admission;
-        text.histogram(ADMISSION, (&LATENCY_BOUNDS, counts), Value::Micros(*sum_us));
+        text.histogram(ADMISSION, (&LATENCY_BOUNDS, counts), MetricValue::Micros(*sum_us));
         if let Some(process) = &self.process {
             process_use(&mut text, process);
         }
@@ -136,18 +136,18 @@ impl Metrics {
 
     fn daemon(&self, text: &mut Exposition) {
         text.family(info("gqos_build", "The running version."));
-        text.sample(&[("version", &self.version)], Value::Count(1));
+        text.sample(&[("version", &self.version)], MetricValue::Count(1));
         text.single(gauge("gqos_draining", "1 while new flows are refused."), flag(self.draining));
         text.single(gauge("gqos_client_connections", "Clients that are connected."), count(self.connections));
         text.single(gauge("gqos_flows", "Reservations that clients of the daemon hold."), count(self.flows));
         let ReloadCounts { succeeded, failed, last_failed } = self.reloads;
         text.family(counter("gqos_policy_reloads", "Reloads of the policy by their result."));
-        text.sample(&[("result", "success")], Value::Count(succeeded));
-        text.sample(&[("result", "failure")], Value::Count(failed));
+        text.sample(&[("result", "success")], MetricValue::Count(succeeded));
+        text.sample(&[("result", "failure")], MetricValue::Count(failed));
         let help = "0 if the last reload failed and the policy before it holds.";
         text.single(gauge("gqos_policy_last_reload_successful", help), flag(!last_failed));
         let help = "Events that the counters lack, since they were read too slowly.";
-        text.single(counter("gqos_events_dropped", help), Value::Count(self.events_dropped));
+        text.single(counter("gqos_events_dropped", help), MetricValue::Count(self.events_dropped));
     }
 
     fn interfaces(&self, text: &mut Exposition) {
@@ -166,7 +166,7 @@ impl Metrics {
         text.family(counter("gqos_interface_direct_packets", help));
         for interface in shown {
             if let Some(packets) = interface.direct_packets {
-                text.sample(&[("interface", &interface.interface)], Value::Count(packets.into()));
+                text.sample(&[("interface", &interface.interface)], MetricValue::Count(packets.into()));
             }
         }
     }
@@ -248,12 +248,12 @@ fn totals<T>(
             let (labels, totals) = (labels(thing), totals(thing));
             for direction in DIRECTIONS {
                 let name = direction.to_string();
-                let labels: Vec<Label<'_>> = labels
+                let labels: Vec<MetricLabel<'_>> = labels
                     .iter()
                     .map(|(label, value)| (*label, value.as_str()))
                     .chain([("direction", name.as_str())])
                     .collect();
-                text.sample(&labels, Value::Count(value(totals.get(direction)).get()));
+                text.sample(&labels, MetricValue::Count(value(totals.get(direction)).get()));
             }
         }
     }
@@ -325,9 +325,9 @@ fn process_use(text: &mut Exposition, process: &ProcessUse) {
     let seconds = |name, kind, help| Family { name, kind, unit: "seconds", help };
     let bytes = |name, help| Family { name, kind: FamilyKind::Gauge, unit: "bytes", help };
     let cpu = seconds("process_cpu_seconds", FamilyKind::Counter, "Time on processors.");
-    text.single(cpu, Value::Micros(process.cpu_us));
+    text.single(cpu, MetricValue::Micros(process.cpu_us));
     let start = seconds("process_start_time_seconds", FamilyKind::Gauge, "The start, since 1970.");
-    text.single(start, Value::Micros(process.started_us));
+    text.single(start, MetricValue::Micros(process.started_us));
     text.single(bytes("process_resident_memory_bytes", "Memory in use."), n(process.resident_bytes));
     text.single(bytes("process_virtual_memory_bytes", "Address space."), n(process.virtual_bytes));
     text.single(gauge("process_open_fds", "Open descriptors."), n(process.open_descriptors));
@@ -350,14 +350,14 @@ const fn info(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: FamilyKind::Info, unit: "", help }
 }
 
-const fn n(number: u64) -> Value {
-    Value::Count(number)
+const fn n(number: u64) -> MetricValue {
+    MetricValue::Count(number)
 }
 
-fn count(number: usize) -> Value {
-    Value::Count(u64::try_from(number).unwrap_or(u64::MAX))
+fn count(number: usize) -> MetricValue {
+    MetricValue::Count(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-fn flag(is: bool) -> Value {
-    Value::Count(u64::from(is))
+fn flag(is: bool) -> MetricValue {
+    MetricValue::Count(u64::from(is))
 }

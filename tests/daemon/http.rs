@@ -261,7 +261,7 @@ fn readiness(daemon: &TestDaemon, query: &str, expected: (u16, &str)) {
 }
 
 #[test]
-fn readiness_follows_the_room_for_a_template() {
+fn readiness_follows_the_free_capacity_for_a_template() {
     let Some(daemon) = daemon() else { return };
     let mut client = daemon.client();
     readiness(&daemon, "", (200, ""));
@@ -271,10 +271,10 @@ fn readiness_follows_the_room_for_a_template() {
         let id = format!("v{number}");
         client.reserve(json!({ "id": id, "interface": "eth0", "template": "video", "class": "viewer" }));
     }
-    readiness(&daemon, "?template=video&class=viewer", (503, "no_room"));
+    readiness(&daemon, "?template=video&class=viewer", (503, "no_capacity"));
     readiness(&daemon, "?template=video", (200, ""));
     client.call("Release", json!({ "id": "v0" })).unwrap();
-    until("there is room again", || {
+    until("there is free capacity again", || {
         get(&socket(&daemon), "/ready?template=video&class=viewer", "").status == 200
     });
     readiness(&daemon, "?template=nothing", (404, "unknown_template"));
@@ -292,7 +292,7 @@ fn readiness_follows_the_room_for_a_template() {
     );
     client.call("Drain", json!({ "resume": true })).unwrap();
     readiness(&daemon, "", (200, ""));
-    // A reservation that is booked ahead says when there will be room.
+    // A reservation that is booked ahead says when there will be capacity.
     let asked = json!({ "id": "ahead", "interface": "eth0", "template": "video", "class": "viewer", "ends_in_us": 30_000_000 });
     client.reserve(asked);
     let answer = get(&socket(&daemon), "/ready?template=video&class=viewer", "");
@@ -343,14 +343,14 @@ fn haproxy_takes_a_full_host_out_and_back() {
     let mut haproxy = Command::new("nsenter");
     haproxy.arg(net).args(["haproxy", "-q", "-db", "-f"]).arg(&config);
     let _haproxy = Ended(haproxy.spawn().unwrap());
-    until("there is room", || haproxy_state(&stats) == "UP");
+    until("there is free capacity", || haproxy_state(&stats) == "UP");
     let mut client = daemon.client();
     for number in 0..4 {
         client.admitted(&format!("v{number}"), "video");
     }
     until("the class is full", || haproxy_state(&stats) == "DOWN");
     client.call("Release", json!({ "id": "v0" })).unwrap();
-    until("there is room again", || haproxy_state(&stats) == "UP");
+    until("there is free capacity again", || haproxy_state(&stats) == "UP");
 }
 
 #[test]

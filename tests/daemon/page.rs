@@ -154,7 +154,7 @@ fn changes_are_sent_as_they_happen() {
         one_more.line().starts_with("HTTP/1.1 503")
     });
     drop(others);
-    until("a stream that was closed makes room", || {
+    until("another stream may begin", || {
         let mut again = Watch::open(&socket(&daemon));
         again.line().starts_with("HTTP/1.1 200")
     });

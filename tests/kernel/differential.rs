@@ -276,7 +276,7 @@ fn token_bucket_filters_of_tc_and_of_gqos_are_the_same_bytes() {
         while (filters.len() as u64) < count {
             let filter = Tbf {
                 rate: Rate::new(numbers.up_to_bits(40)),
-                // The kernel wants room for a packet of the device.
+                // The kernel requires space for a packet of the device.
                 burst: Bytes::new(1_600 + numbers.up_to_bits(31)),
                 limit: Bytes::new(1_600 + numbers.up_to_bits(31)),
             };

@@ -83,13 +83,13 @@ impl Recount {
         self.largest(flow.start, flow.end, count)
     }
 
-    /// Whether a flow's interface, the one below it and the class have room for the flow. `held` is what it had before.
-    pub(crate) fn has_room(&self, flow: &Flow, held: Option<&Flow>) -> bool {
-        self.wire(flow.link).all(|link| self.on(link).has_room_here(flow, held))
+    /// Whether a flow's interface, the one below it and the class have capacity for the flow. `held` is what it had before.
+    pub(crate) fn fits_now(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+        self.wire(flow.link).all(|link| self.on(link).fits_here(flow, held))
     }
 
     /// The same of the interface whose sums are counted.
-    pub(crate) fn has_room_here(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+    pub(crate) fn fits_here(&self, flow: &Flow, held: Option<&Flow>) -> bool {
         self.lacks_here(flow, held).is_empty()
     }
 
@@ -131,8 +131,8 @@ impl Recount {
         (0..2).flat_map(lacks).collect()
     }
 
-    /// Whether a flow would have room if nothing else were reserved.
-    pub(crate) fn has_room_alone(&self, flow: &Flow) -> bool {
+    /// Whether a flow would fit if nothing else were reserved.
+    pub(crate) fn would_fit_alone(&self, flow: &Flow) -> bool {
         let mut alone = self.clone();
         let group = flow.group.as_deref();
         alone.flows.retain(|other| group.is_some_and(|group| other.is_in(group)));

@@ -129,7 +129,7 @@ impl Recount {
             return Err(REFUSED);
         }
         let mut preempted = Vec::new();
-        if !self.has_room(&flow, None) {
+        if !self.fits_now(&flow, None) {
             preempted = self.displace(&flow, setup).ok_or_else(|| self.refused(&flow))?;
         }
         self.order += 1;
@@ -138,7 +138,7 @@ impl Recount {
         Ok(Admitted { rate, preempted })
     }
 
-    /// Preempts flows for one that has no room, and gives them.
+    /// Preempts flows for one that does not fit, and gives them.
     fn displace(&mut self, flow: &Flow, setup: u8) -> Option<Vec<String>> {
         if !self.variant.preemption {
             return None;
@@ -146,16 +146,16 @@ impl Recount {
         let is_preemptible =
             |other: &Flow| other.holding > setup && other.start < flow.end && flow.start < other.end;
         let candidates = self.candidates(is_preemptible);
-        let preempted = self.victims(&candidates, |rest| rest.has_room(flow, None))?;
+        let preempted = self.victims(&candidates, |rest| rest.fits_now(flow, None))?;
         preempted.iter().for_each(|id| self.lose(id));
         Some(preempted)
     }
 
-    /// The refusal of a flow that has no room. One whose class or group takes no flows any more waits for nothing.
+    /// The refusal of a flow that does not fit. One whose class or group takes no flows any more waits for nothing.
     fn refused(&self, flow: &Flow) -> Refused {
         let is_orphan = flow.class.is_some() && self.class(flow.class.as_deref()).is_none();
         let is_closing = flow.group.as_deref().is_some_and(|id| self.groups[id].closing);
-        Refused { may_fit_later: !is_orphan && !is_closing && self.has_room_alone(flow) }
+        Refused { may_fit_later: !is_orphan && !is_closing && self.would_fit_alone(flow) }
     }
 
     /// Whether a flow that waits gets what it waits for, in place of what it has where it has something.
@@ -303,7 +303,7 @@ impl Recount {
         if !rest.allows(&new, 7, Some(&held)) {
             return Err(REFUSED);
         }
-        if !rest.has_room(&new, Some(&held)) {
+        if !rest.fits_now(&new, Some(&held)) {
             return Err(rest.refused(&new));
         }
         self.flows[at] = new;
@@ -347,9 +347,9 @@ impl Recount {
             let held = earlier.map_or([Charge::default(); 2], |_| taken(self, moment));
             (taken(&joined, moment), held)
         };
-        let has_room =
+        let fits_now =
             rest.wire(0).all(|link| rest.on(link).lacks_for_group(&group, changes.clone(), step).is_empty());
-        if !has_room {
+        if !fits_now {
             return false;
         }
         self.order += u64::from(earlier.is_none());

@@ -112,7 +112,7 @@ async fn an_origin_that_takes_no_more_still_answers() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_reset_and_leave_room_when_they_end() {
+async fn connections_beyond_the_limit_are_reset_until_others_end() {
     let world = World::new("template = \"free\"\nlimits = { connections = 2 }").await;
     let (first, first_origin) = (world.client().await, world.accept().await);
     let (second, second_origin) = (world.client().await, world.accept().await);

@@ -107,7 +107,7 @@ impl Connection {
         self.bytes(b"{\"method\":\"org.gqos.Sta".to_vec(), None);
     }
 
-    /// Sends the next pieces, as far as there is room.
+    /// Sends the next pieces, as far as the buffer takes them.
     pub(crate) fn send(&mut self, pieces: usize) {
         for _ in 0..pieces {
             let Some(Piece { bytes, descriptor }) = self.outgoing.front_mut() else { return };

@@ -146,7 +146,7 @@ fn a_layered_provider_may_be_linked_with_the_archive() {
 }
 
 #[test]
-fn the_names_of_the_spi_are_the_base_providers_where_a_program_defines_none() {
+fn a_name_of_the_spi_is_the_base_provider_unless_the_program_defines_it() {
     check("base_provider.c", Form::Shared);
     check("base_provider.c", Form::Archive);
 }

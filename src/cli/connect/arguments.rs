@@ -77,7 +77,7 @@ pub(in crate::cli) struct Arguments {
 
 /// A host and a port that are named on the command line.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Destination {
+pub(super) struct DestinationArgument {
     /// `None` is every address of this host.
     pub(super) host: Option<String>,
     pub(super) port: u16,
@@ -87,7 +87,7 @@ impl Arguments {
     /// The host and the port.
     ///
     /// - **Errors**: no port, a port that is no number of 16 bits, or a peer without a host.
-    pub(super) fn destination(&self) -> Result<Destination, CommandFailure> {
+    pub(super) fn destination(&self) -> Result<DestinationArgument, CommandFailure> {
         let usage = |error| CommandFailure::new(Exit::Usage, error);
         let (host, port) = match &self.destination[..] {
             [host, port] => (Some(host.clone()), port),
@@ -99,7 +99,7 @@ impl Arguments {
         if port == 0 && !self.listen {
             return Err(usage(anyhow!("port 0 cannot be connected to")));
         }
-        Ok(Destination { host, port })
+        Ok(DestinationArgument { host, port })
     }
 
     /// What the flow is to get.

@@ -7,7 +7,7 @@ use gqos::connect::{AcceptError, ConnectError, Connection, DatagramConnection, F
 use gqos::failure::KernelCall;
 use tokio::net::{UdpSocket, lookup_host};
 
-use super::arguments::{Arguments, Destination};
+use super::arguments::{Arguments, DestinationArgument};
 use super::screen::Screen;
 use super::{datagrams, streams};
 
@@ -17,7 +17,7 @@ use super::{datagrams, streams};
 pub(super) async fn run(
     host: &Host,
     arguments: &Arguments,
-    destination: &Destination,
+    destination: &DestinationArgument,
 ) -> Result<(), ConnectError> {
     let addresses = addresses(arguments, destination).await?;
     let screen = Screen { json: arguments.json };
@@ -141,9 +141,9 @@ impl Session<'_> {
 /// - **Errors**: what `getaddrinfo` answered, or no address of that version.
 async fn addresses(
     arguments: &Arguments,
-    destination: &Destination,
+    destination: &DestinationArgument,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
-    let Destination { host, port } = destination;
+    let DestinationArgument { host, port } = destination;
     let Some(host) = host else {
         let any: IpAddr = match arguments.ipv6 {
             true => Ipv6Addr::UNSPECIFIED.into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use gqos::control::limits::MOST_REPLY_BYTES;
-use gqos::control::{Call, ControlError, DEFAULT_SOCKET, FrameReader, Reply, Request, encode};
+use gqos::control::{Call, ControlError, DEFAULT_SOCKET, FrameReader, MethodCall, Reply, encode};
 use gqos::engine::DaemonSocket;
 use gqos::failure::KernelCall;
 use serde::de::DeserializeOwned;
@@ -97,7 +97,7 @@ impl ControlClient {
     /// Calls a method with one reply.
     ///
     /// - **Errors**: that of the daemon; it has ended.
-    pub(super) fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, CommandFailure> {
+    pub(super) fn call<T: DeserializeOwned>(&mut self, request: &MethodCall) -> Result<T, CommandFailure> {
         self.send(&Call::new(request))?;
         self.reply()?.parameters().map_err(failure)
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gqos::control::{Drain, DrainReply, Request};
+use gqos::control::{DrainCall, DrainReply, MethodCall};
 
 use super::client::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let request = Request::Drain(Drain { resume: arguments.resume.then_some(true) });
+    let request = MethodCall::Drain(DrainCall { resume: arguments.resume.then_some(true) });
     let reply: DrainReply = arguments.socket.connect()?.call(&request)?;
     let DrainReply { draining, flows } = reply;
     let document = match arguments.json {

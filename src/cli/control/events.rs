@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gqos::control::{Call, EventBatch, Nothing, Request};
+use gqos::control::{Call, EventBatch, MethodCall, Nothing};
 use serde_json::Value;
 
 use super::client::{SocketArgument, failure};
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut client = arguments.socket.connect()?;
-    client.send(&Call::new(&Request::Events(Nothing {})))?;
+    client.send(&Call::new(&MethodCall::Events(Nothing {})))?;
     let (mut left, mut lost) = (arguments.count, 0);
     loop {
         let reply = client.reply()?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::control::{Call, FlowBatch, FlowRecord, Flows, Request};
+use gqos::control::{Call, FlowBatch, FlowRecord, FlowsCall, MethodCall};
 
 use super::client::{ControlClient, SocketArgument, failure};
 use crate::cli::failure::{CommandFailure, Exit};
@@ -86,7 +86,7 @@ pub(super) fn fetch(
     client: &mut ControlClient,
     interface: Option<String>,
 ) -> Result<Vec<FlowRecord>, CommandFailure> {
-    client.send(&Call::new(&Request::Flows(Flows { interface })))?;
+    client.send(&Call::new(&MethodCall::Flows(FlowsCall { interface })))?;
     let mut flows = Vec::new();
     loop {
         let reply = client.reply()?;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use gqos::control::{Nothing, ReloadReply, Request};
+use gqos::control::{MethodCall, Nothing, ReloadReply};
 use serde_json::Value;
 
 use super::client::SocketArgument;
@@ -27,8 +27,8 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let request = match arguments.dry_run {
-        true => Request::Plan(Nothing {}),
-        false => Request::Reload(Nothing {}),
+        true => MethodCall::Plan(Nothing {}),
+        false => MethodCall::Reload(Nothing {}),
     };
     let ReloadReply { changes } = arguments.socket.connect()?.call(&request)?;
     print(&if arguments.json { format!("{changes}\n") } else { text(&changes, arguments.dry_run) })?;

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use flowspec::{Both, Direction, Rate};
 use gqos::admission::Totals;
 use gqos::control::{
-    ClassRecord, ConfinementRecord, FlowRecord, InterfaceRecord, PolicyClassRecord, Request, Status,
+    ClassRecord, ConfinementRecord, FlowRecord, InterfaceRecord, MethodCall, PolicyClassRecord, StatusCall,
     StatusReply,
 };
 use serde::Serialize;
@@ -62,7 +62,7 @@ struct ClientHoldings {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let request = Request::Status(Status { classes: arguments.classes.then_some(true) });
+    let request = MethodCall::Status(StatusCall { classes: arguments.classes.then_some(true) });
     let mut daemon = arguments.socket.connect()?;
     let mut status: StatusReply = daemon.call(&request)?;
     if let Some(name) = &arguments.interface {

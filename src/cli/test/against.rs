@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use gqos::scenario::{ComparedDecision, ComparedTest, Difference, TestComparison, differences};
+use gqos::scenario::{ComparedDecision, ComparedTest, DecisionDifference, TestComparison, differences};
 
 use super::arguments::Arguments;
 use super::file::{Announce, LoadedPolicy, RefusedFile, Selected, announced, exit_of, load_other};
@@ -58,7 +58,7 @@ fn compare(test: Selected<'_>, other: &LoadedPolicy) -> ComparedTest {
 }
 
 /// What was requested: `p.toml:12, rule 1, template hd`.
-fn requested(test: Selected<'_>, difference: &Difference) -> String {
+fn requested(test: Selected<'_>, difference: &DecisionDifference) -> String {
     let requested = &difference.requested;
     let policy = test.policy();
     let rule = requested.rule.map(|number| {

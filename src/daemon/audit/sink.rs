@@ -10,7 +10,7 @@ use std::time::Duration;
 use flowspec::Moment;
 
 use super::files::AuditFiles;
-use super::message::Message;
+use super::message::AuditMessage;
 use super::writer::{Limits, Writer};
 use crate::admission::{Ledger, Operation};
 use crate::engine::{AuditSink, MakeAuditSink};
@@ -57,7 +57,7 @@ pub(in crate::daemon) fn start(
     let run =
         AuditRun { run: random_name()?, version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
     let limits = Limits { size: settings.max_size.get(), age: settings.max_age };
-    let (begin, epoch) = sync_channel::<(Moment, Receiver<Message>)>(1);
+    let (begin, epoch) = sync_channel::<(Moment, Receiver<AuditMessage>)>(1);
     let (alive, done) = sync_channel(0);
     let policy = policy.clone();
     let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
@@ -78,7 +78,7 @@ pub(in crate::daemon) fn start(
 }
 
 struct Sink {
-    sender: SyncSender<Message>,
+    sender: SyncSender<AuditMessage>,
     owners: Owners,
     /// The facts that were lost, because the queue was full.
     missing: u64,
@@ -90,7 +90,7 @@ impl AuditSink for Sink {
             let Some(at) = facts.last().map(|fact| fact.at) else { return };
             let missing = self.missing + facts.len() as u64;
             let live = ledger.flow_ids().map(str::to_owned).collect();
-            self.missing = match self.sender.try_send(Message::Missing { at, facts: missing, live }) {
+            self.missing = match self.sender.try_send(AuditMessage::Missing { at, facts: missing, live }) {
                 Ok(()) => 0,
                 Err(_) => missing,
             };
@@ -100,7 +100,7 @@ impl AuditSink for Sink {
             let pid = flow_of(&fact.fact).and_then(|id| (self.owners)(id));
             if self.missing > 0 {
                 self.missing += 1;
-            } else if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Fact(fact, pid)) {
+            } else if let Err(TrySendError::Full(_)) = self.sender.try_send(AuditMessage::Fact(fact, pid)) {
                 self.missing = 1;
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flowspec::{Micros, Moment};
 
 use super::files::AuditFiles;
-use super::message::Message;
+use super::message::AuditMessage;
 use crate::telemetry::audit::AuditTrail;
 
 /// When a new file begins.
@@ -48,7 +48,7 @@ impl Writer {
     }
 
     /// Writes until the engine has ended.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    pub(super) fn run(mut self, messages: &Receiver<AuditMessage>) {
         self.restate();
         self.flush();
         loop {
@@ -66,14 +66,14 @@ impl Writer {
         self.flush();
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: AuditMessage) {
         match message {
-            Message::Fact(fact, pid) => {
+            AuditMessage::Fact(fact, pid) => {
                 self.now = fact.at;
                 self.lines.push_str(&self.trail.lines(&fact, pid));
                 self.facts += 1;
             }
-            Message::Missing { at, facts, live } => {
+            AuditMessage::Missing { at, facts, live } => {
                 self.now = at;
                 self.flush();
                 self.trail.resume(&live);
@@ -225,7 +225,7 @@ mod tests {
         let path = directory.path().join("audit");
         let mut writer = writer(Path::new("/dev/full"), LARGE);
         for fact in facts(5) {
-            writer.take(Message::Fact(fact, None));
+            writer.take(AuditMessage::Fact(fact, None));
             writer.flush();
         }
         assert_eq!(writer.missing, 5);
@@ -238,13 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn facts_without_room_are_counted_and_flows_that_have_ended_meanwhile_are_not_held() {
+    fn facts_beyond_the_limit_are_counted_and_flows_that_have_ended_meanwhile_are_not_held() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let mut writer = writer(&path, LARGE);
-        facts(3).into_iter().for_each(|fact| writer.take(Message::Fact(fact, None)));
+        facts(3).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, None)));
         let live = ["v1".to_owned(), "unknown".to_owned()].into();
-        writer.take(Message::Missing { at: Moment::from_micros(9), facts: 7, live });
+        writer.take(AuditMessage::Missing { at: Moment::from_micros(9), facts: 7, live });
         writer.flush();
         assert_eq!(operations(&path), ["reserve", "reserve", "reserve", "gap", "audit", "reserve"]);
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"missing\":7"));
@@ -257,7 +257,7 @@ mod tests {
             let path = directory.path().join("audit");
             let mut writer = writer(&path, limits);
             for fact in facts(6) {
-                writer.take(Message::Fact(fact, None));
+                writer.take(AuditMessage::Fact(fact, None));
                 writer.flush();
             }
             assert!(path.with_file_name("audit.3").exists() && !path.with_file_name("audit.4").exists());

@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::counted::CountedEvents;
-use super::facts::Facts;
+use super::facts::HttpFacts;
 use super::listener::HttpListener;
 use super::live::Live;
 use super::serve::serve;
 use crate::daemon::error::DaemonStartError;
-use crate::daemon::state::Server;
+use crate::daemon::state::DaemonServer;
 use crate::engine::Engine;
 use crate::failure::KernelCall;
 use crate::policy::HttpAddress;
@@ -49,7 +49,10 @@ impl BoundEndpoint {
     /// Serves from now on; what happens from now on is counted.
     ///
     /// - **Errors**: the thread does not start.
-    pub(in crate::daemon) fn start(self, server: Arc<Server>) -> Result<HttpEndpoint, DaemonStartError> {
+    pub(in crate::daemon) fn start(
+        self,
+        server: Arc<DaemonServer>,
+    ) -> Result<HttpEndpoint, DaemonStartError> {
         let Self { listener, address } = self;
         let failed = |call| {
             let object = address.to_string();
@@ -60,7 +63,7 @@ impl BoundEndpoint {
         let (events, (stop, stopped)) = (server.engine.events(), watch::channel(()));
         let run = move || {
             runtime.block_on(async move {
-                let facts = Arc::new(Facts::new(server));
+                let facts = Arc::new(HttpFacts::new(server));
                 let counting = tokio::spawn(CountedEvents::follow(Arc::clone(facts.counted()), events));
                 let live = Arc::new(Live::new(facts));
                 let following = tokio::spawn(Arc::clone(&live).run());

@@ -11,13 +11,13 @@ use flowspec::Timestamp;
 use shaper::clock;
 
 use super::counted::CountedEvents;
-use crate::daemon::state::Server;
+use crate::daemon::state::DaemonServer;
 use crate::engine::{Engine, EngineError, EngineSnapshot, InterfaceReport};
 use crate::telemetry::metrics::MOST_GROUP_SERIES;
 
 /// What the answers to requests are made of.
-pub(super) struct Facts {
-    pub(super) server: Arc<Server>,
+pub(super) struct HttpFacts {
+    pub(super) server: Arc<DaemonServer>,
     counted: Arc<CountedEvents>,
     snapshot: Mutex<Option<Taken<EngineSnapshot>>>,
     /// Locked while the kernel is asked, so that it is asked once at a time.
@@ -54,8 +54,8 @@ const REPORT: Duration = Duration::from_millis(500);
 /// How many flows lengthen that by a second: the dump takes the engine's task about a millisecond for 300 classes.
 const FLOWS_A_SECOND: usize = 300;
 
-impl Facts {
-    pub(super) fn new(server: Arc<Server>) -> Self {
+impl HttpFacts {
+    pub(super) fn new(server: Arc<DaemonServer>) -> Self {
         let (counted, snapshot, report) = Default::default();
         Self { server, counted, snapshot, report }
     }

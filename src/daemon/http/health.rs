@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::facts::Facts;
+use super::facts::HttpFacts;
 use super::query::{Parameters, QueryError, parameters};
 use super::response::{HttpBody, json, retry_after};
 use crate::admission::{self, Decision, Fits, Operation, Reason, Request};
@@ -32,7 +32,7 @@ struct Health {
 #[derive(Debug, Default, Serialize)]
 struct Readiness {
     ready: bool,
-    /// A word of DECISIONS.md, or `draining`, `no_room` or `engine`.
+    /// A word of DECISIONS.md, or `draining`, `no_capacity` or `engine`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ impl NotReady {
             Self::UnknownTemplate(_) => "unknown_template",
             Self::NoInterface => Reason::UnknownInterface.name(),
             Self::Refused { reason, .. } => reason.name(),
-            Self::NoCapacity { .. } => "no_room",
+            Self::NoCapacity { .. } => "no_capacity",
             Self::Engine(_) => "engine",
         }
     }
@@ -128,7 +128,7 @@ impl NotReady {
 }
 
 /// Whether the engine's task answers.
-pub(super) async fn health(facts: &Facts) -> Response<HttpBody> {
+pub(super) async fn health(facts: &HttpFacts) -> Response<HttpBody> {
     let reason = match ask_engine(facts).await {
         Ok(()) => return json(StatusCode::OK, &Health { status: "ok", reason: None }),
         Err(fault) => fault.to_string(),
@@ -138,7 +138,7 @@ pub(super) async fn health(facts: &Facts) -> Response<HttpBody> {
 }
 
 /// Whether new flows are taken: any, or one of a template.
-pub(super) async fn ready(facts: &Facts, query: Option<&str>) -> Response<HttpBody> {
+pub(super) async fn ready(facts: &HttpFacts, query: Option<&str>) -> Response<HttpBody> {
     let asked = match parameters(query, &["template", "interface", "class"]) {
         Ok(asked) => asked,
         Err(error) => return NotReady::from(error).response(Readiness::default()),
@@ -158,7 +158,7 @@ pub(super) async fn ready(facts: &Facts, query: Option<&str>) -> Response<HttpBo
 ///
 /// - **Errors**: why none does, with the interface that was tried.
 async fn takes_flows(
-    facts: &Facts,
+    facts: &HttpFacts,
     asked: &Parameters,
 ) -> Result<Option<String>, (Option<String>, NotReady)> {
     let template = asked.get("template");
@@ -181,7 +181,7 @@ async fn takes_flows(
 ///
 /// - **Errors**: of the interface that has it first, why it has not yet.
 async fn find_capacity(
-    facts: &Facts,
+    facts: &HttpFacts,
     (qos, asked): (Qos, &Parameters),
 ) -> Result<String, (Option<String>, NotReady)> {
     let interfaces = match asked.get("interface") {
@@ -202,7 +202,11 @@ async fn find_capacity(
 }
 
 /// Whether a flow fits an interface now.
-async fn fits(facts: &Facts, interface: &str, (qos, class): (Qos, Option<String>)) -> Result<(), NotReady> {
+async fn fits(
+    facts: &HttpFacts,
+    interface: &str,
+    (qos, class): (Qos, Option<String>),
+) -> Result<(), NotReady> {
     let mut request = Request::unnamed(interface, qos);
     request.class = class;
     let query = Operation::Query { interface: interface.to_owned(), request: Some(Box::new(request)) };
@@ -230,7 +234,7 @@ fn seconds_until(first: Option<Fits>, now: Moment) -> u64 {
 }
 
 /// Has the engine's task answer something that changes nothing.
-async fn ask_engine(facts: &Facts) -> Result<(), EngineFault> {
+async fn ask_engine(facts: &HttpFacts) -> Result<(), EngineFault> {
     let first = facts.snapshot().interfaces.first().map(|(interface, _)| interface.clone());
     match first {
         Some(interface) => submit(facts, Operation::Query { interface, request: None }).await.map(drop),
@@ -239,7 +243,7 @@ async fn ask_engine(facts: &Facts) -> Result<(), EngineFault> {
     }
 }
 
-async fn submit(facts: &Facts, operation: Operation) -> Result<Decision, EngineFault> {
+async fn submit(facts: &HttpFacts, operation: Operation) -> Result<Decision, EngineFault> {
     in_time(facts.server.engine.submit(operation)).await.map(|answer| answer.decision)
 }
 

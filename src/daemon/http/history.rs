@@ -53,8 +53,8 @@ impl History {
     pub(super) fn add(&mut self, samples: impl IntoIterator<Item = (SeriesKey, HistorySample)>) {
         self.now = self.now.saturating_add(1);
         for (key, sample) in samples {
-            let has_room = self.series.len() < MOST_SERIES || self.series.contains_key(&key);
-            if has_room {
+            let fits_now = self.series.len() < MOST_SERIES || self.series.contains_key(&key);
+            if fits_now {
                 self.series.entry(key).or_default().push_back((self.now, sample));
             }
         }

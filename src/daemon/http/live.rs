@@ -10,17 +10,17 @@ use shaper::clock;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::facts::{Facts, Taken};
+use super::facts::{HttpFacts, Taken};
 use super::frame::{Fragments, frame};
 use super::history::{History, HistorySample, SeriesKey};
 use super::pictures::{Picture, pictures};
-use super::rates::{FlowRates, LinkRates};
+use super::rates::{MeasuredFlowRates, MeasuredLinkRates};
 use super::view::{ClassView, FlowView, MOST_FLOWS, View, interfaces};
 use crate::engine::{EngineSnapshot, FlowSnapshot, InterfaceReport};
 
 /// What is followed by the second.
 pub(super) struct Live {
-    pub(super) facts: Arc<Facts>,
+    pub(super) facts: Arc<HttpFacts>,
     state: Mutex<Followed>,
     /// What was shown last.
     shown: Mutex<Option<Taken<View>>>,
@@ -33,8 +33,8 @@ pub(super) struct Live {
 #[derive(Default)]
 struct Followed {
     history: History,
-    links: LinkRates,
-    flows: FlowRates,
+    links: MeasuredLinkRates,
+    flows: MeasuredFlowRates,
     /// What the flows of each class of an interface send.
     classes: BTreeMap<(String, String), u64>,
     /// The last report that was taken into account.
@@ -51,7 +51,7 @@ const FLOWS_AT_ONCE: usize = 256;
 const PICTURES: u32 = 5;
 
 impl Live {
-    pub(super) fn new(facts: Arc<Facts>) -> Self {
+    pub(super) fn new(facts: Arc<HttpFacts>) -> Self {
         let places = Arc::new(Semaphore::new(MOST_STREAMS));
         Self {
             facts,

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Facts;
+use super::facts::HttpFacts;
 use super::process::process_use;
 use crate::engine::EngineSnapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{GroupMetrics, InterfaceMetrics};
 
 /// The metrics now.
-pub(super) async fn metrics(facts: &Facts) -> Metrics {
+pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
     // A kernel that does not answer is no reason to have no metrics.
     let report = facts.report().await.ok();
     let reports = report.iter().flat_map(|reports| reports.iter());

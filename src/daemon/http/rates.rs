@@ -20,21 +20,21 @@ type Reading = (Timestamp, u64);
 
 /// The rates of links, by what they have carried between two readings.
 #[derive(Debug, Default)]
-pub(super) struct LinkRates {
+pub(super) struct MeasuredLinkRates {
     before: BTreeMap<String, Both<Reading>>,
     now: BTreeMap<String, Both<Rate>>,
 }
 
 /// The rates of flows, between two reports.
 #[derive(Debug, Default)]
-pub(super) struct FlowRates {
+pub(super) struct MeasuredFlowRates {
     /// By interface, class and flow: a class may become another flow's.
     before: BTreeMap<(String, String, String), (Reading, u32)>,
     /// By flow.
     now: BTreeMap<String, FlowRate>,
 }
 
-impl LinkRates {
+impl MeasuredLinkRates {
     /// Takes another reading of `/proc/net/dev`, made at a time.
     ///
     /// - **Source**: proc(5): bytes received are the first number of a line, bytes sent the ninth. Link headers are included.
@@ -62,7 +62,7 @@ impl LinkRates {
     }
 }
 
-impl FlowRates {
+impl MeasuredFlowRates {
     /// Takes another report, made at a time.
     pub(super) fn read(&mut self, reports: &[InterfaceReport], at: Timestamp) {
         let (mut before, mut now) = (BTreeMap::new(), BTreeMap::new());
@@ -112,7 +112,7 @@ mod tests {
                  eth0:{received} 1 0 0 0 0 0 0 {sent} 1 0 0 0 0 0 0\n"
             )
         };
-        let (mut rates, start) = (LinkRates::default(), Timestamp::default());
+        let (mut rates, start) = (MeasuredLinkRates::default(), Timestamp::default());
         rates.read(&file(1000, 500), start);
         assert_eq!(rates.of("eth0"), None);
         rates.read(&file(3000, 500), start.saturating_add(Duration::from_millis(500)));

@@ -69,7 +69,7 @@ where
                 (Ok(stream), Ok(place)) => {
                     drop(connections.spawn(connection(stream, place, (Arc::clone(&live), origin))));
                 }
-                // The buffer of a new connection has room for it.
+                // The send buffer of a new connection is empty.
                 (Ok(mut stream), Err(_)) => drop(tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(BUSY)).await),
                 // EMFILE and the like end with a connection.
                 (Err(_), _) => tokio::time::sleep(ACCEPT_PAUSE).await,

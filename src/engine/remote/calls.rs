@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use super::error::DaemonError;
 use crate::admission::{Decision, Operation};
 use crate::control::{
-    self, ControlError, Egress, FlowId, Group, InterfaceRecord, Query, Refresh, Release, RenditionRecord,
-    Renegotiate, Reply, Request, Reserve, RouteHints, RoutePorts,
+    self, ControlError, EgressCall, FlowId, GroupCall, InterfaceRecord, MethodCall, QueryCall, RefreshCall,
+    ReleaseCall, RenditionRecord, RenegotiateCall, Reply, ReserveCall, RouteHints, RoutePorts,
 };
 use crate::engine::ask::{Ask, What};
 use crate::engine::clock;
@@ -21,7 +21,7 @@ use crate::linux::{Ports, RouteQuery, RouteSelectors};
 use crate::manager::{Admitted, Answer, Status};
 
 /// A request for a reservation. Its owner is the connection's.
-pub(super) fn reserve(request: &ReservationRequest) -> Reserve {
+pub(super) fn reserve(request: &ReservationRequest) -> ReserveCall {
     let ReservationRequest { ask, subject, selectors, interface, .. } = request;
     let Ask { id, class, what, group, client, wait, start, end, time_to_live, .. } = ask;
     let (template, templates, sending, receiving) = match what.clone() {
@@ -34,7 +34,7 @@ pub(super) fn reserve(request: &ReservationRequest) -> Reserve {
         let at = tokio::time::Instant::from_std(at);
         clock::micros(at.saturating_duration_since(clock::now()))
     };
-    Reserve {
+    ReserveCall {
         id: id.clone().filter(|id| !id.is_empty()),
         epoch: None,
         interface: interface.clone(),
@@ -67,14 +67,14 @@ fn hints(selectors: &RouteSelectors) -> Option<RouteHints> {
     (hints != RouteHints::default()).then_some(hints)
 }
 
-pub(super) fn egress(query: RouteQuery) -> Request {
-    Request::Egress(Egress { peer: query.peer, route: hints(&query.selectors) })
+pub(super) fn egress(query: RouteQuery) -> MethodCall {
+    MethodCall::Egress(EgressCall { peer: query.peer, route: hints(&query.selectors) })
 }
 
-pub(super) fn release(id: String, usage: Usage, peer_gone: bool) -> Request {
+pub(super) fn release(id: String, usage: Usage, peer_gone: bool) -> MethodCall {
     let Usage { missing, sent } = usage;
     let is_shaped = missing != Both::default();
-    Request::Release(Release {
+    MethodCall::Release(ReleaseCall {
         id,
         missing: is_shaped.then_some(missing),
         sent: is_shaped.then_some(sent),
@@ -82,25 +82,26 @@ pub(super) fn release(id: String, usage: Usage, peer_gone: bool) -> Request {
     })
 }
 
-pub(super) fn renegotiate(id: String, flowspecs: Both<Option<Flowspec>>) -> Request {
+pub(super) fn renegotiate(id: String, flowspecs: Both<Option<Flowspec>>) -> MethodCall {
     let Both { sending, receiving } = flowspecs;
-    let renegotiate = Renegotiate { id, sending, receiving, details: Some(true), ..Renegotiate::default() };
-    Request::Renegotiate(Box::new(renegotiate))
+    let renegotiate =
+        RenegotiateCall { id, sending, receiving, details: Some(true), ..RenegotiateCall::default() };
+    MethodCall::Renegotiate(Box::new(renegotiate))
 }
 
 /// An operation on the ledger as a call.
 ///
 /// - **Errors**: the protocol has no call for it.
-pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
+pub(super) fn operation(operation: Operation) -> Result<MethodCall, DaemonError> {
     let (kind, details) = (operation.kind(), Some(true));
     Ok(match operation {
         Operation::Renegotiate { id, flowspecs } => renegotiate(id, *flowspecs),
         Operation::Refresh { id, time_to_live } => {
-            Request::Refresh(Refresh { id, ttl_us: time_to_live, details })
+            MethodCall::Refresh(RefreshCall { id, ttl_us: time_to_live, details })
         }
         Operation::Group(group) => {
             let (sending, receiving) = (Some(group.qos.sending), Some(group.qos.receiving));
-            Request::Group(Box::new(Group {
+            MethodCall::Group(Box::new(GroupCall {
                 id: group.id,
                 interface: group.interface,
                 class: group.class,
@@ -111,17 +112,17 @@ pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
                 details,
             }))
         }
-        Operation::Ungroup { id } => Request::Ungroup(FlowId { id }),
+        Operation::Ungroup { id } => MethodCall::Ungroup(FlowId { id }),
         Operation::Query { interface, request } => {
-            let asked = request.map_or_else(Query::default, |request| Query {
+            let asked = request.map_or_else(QueryCall::default, |request| QueryCall {
                 class: request.class,
                 group: request.group,
                 client: request.client,
                 sending: Some(request.qos.sending),
                 receiving: Some(request.qos.receiving),
-                ..Query::default()
+                ..QueryCall::default()
             });
-            Request::Query(Box::new(Query { interface: Some(interface), details, ..asked }))
+            MethodCall::Query(Box::new(QueryCall { interface: Some(interface), details, ..asked }))
         }
         Operation::Reserve(_)
         | Operation::Release { .. }
@@ -140,7 +141,7 @@ pub(super) fn parameters<T: DeserializeOwned>(reply: Result<Reply, DaemonError>)
 }
 
 /// What the daemon has decided.
-pub(super) struct Decided {
+pub(super) struct DecidedCall {
     pub(super) decision: Decision,
     /// How an admitted flow is set up.
     pub(super) admitted: Option<Admitted>,
@@ -148,14 +149,14 @@ pub(super) struct Decided {
     pub(super) epoch: Option<String>,
 }
 
-pub(super) fn decided(reply: Result<Reply, DaemonError>) -> Result<Decided, EngineError> {
+pub(super) fn decided(reply: Result<Reply, DaemonError>) -> Result<DecidedCall, EngineError> {
     let control::Decided { admitted, epoch, details, .. } = parameters(reply)?;
     let absent = || ControlError::Unreadable { problem: "a decision without its details".into() };
-    Ok(Decided { decision: details.ok_or_else(absent)?.0, admitted, epoch })
+    Ok(DecidedCall { decision: details.ok_or_else(absent)?.0, admitted, epoch })
 }
 
 pub(super) fn answer(reply: Result<Reply, DaemonError>) -> Result<Answer, EngineError> {
-    decided(reply).map(|Decided { decision, admitted, .. }| Answer { decision, admitted })
+    decided(reply).map(|DecidedCall { decision, admitted, .. }| Answer { decision, admitted })
 }
 
 pub(super) fn rendition(record: RenditionRecord) -> Rendition {

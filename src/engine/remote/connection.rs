@@ -12,12 +12,12 @@ use tokio::sync::{Notify, oneshot};
 
 use super::error::DaemonError;
 use crate::control::limits::MOST_REPLY_BYTES;
-use crate::control::{Call, FrameReader, Reply, Request, encode};
+use crate::control::{Call, FrameReader, MethodCall, Reply, encode};
 use crate::failure::{KernelCall, KernelFailure};
 use crate::linux::send_with_descriptor;
 
 /// A connection to the control socket. Its calls return at once, on any thread.
-pub(super) struct Connection {
+pub(super) struct DaemonConnection {
     stream: UnixStream,
     socket: String,
     queues: Mutex<Queues>,
@@ -49,7 +49,7 @@ pub(super) type OnReply = Box<dyn FnOnce(Result<Reply, DaemonError>) + Send>;
 /// What is read at once.
 const BUFFER: usize = 1 << 16;
 
-impl Connection {
+impl DaemonConnection {
     /// Connects. [`run`](Self::run) has to be polled for as long as it is used.
     ///
     /// - **Errors**: `socket` or `connect`.
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// Sends a call, whose reply goes to `on_reply`; `None` asks for no reply. A closed connection answers at once.
-    pub(super) fn call(&self, request: &Request, descriptor: Option<OwnedFd>, on_reply: Option<OnReply>) {
+    pub(super) fn call(&self, request: &MethodCall, descriptor: Option<OwnedFd>, on_reply: Option<OnReply>) {
         let call = Call { oneway: on_reply.is_none(), ..Call::new(request) };
         self.send(&call, descriptor, on_reply);
     }
@@ -73,7 +73,7 @@ impl Connection {
     /// Sends a call now; the future is its reply.
     pub(super) fn asked(
         &self,
-        request: &Request,
+        request: &MethodCall,
     ) -> impl Future<Output = Result<Reply, DaemonError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
         // The caller may have given up.
@@ -213,7 +213,7 @@ impl Connection {
 }
 
 /// Closes a connection whose task ends or is dropped.
-struct Closing<'a>(&'a Connection);
+struct Closing<'a>(&'a DaemonConnection);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {

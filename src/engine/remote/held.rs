@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Flowspec};
 use tokio::sync::oneshot;
 
-use crate::control::Reserve;
+use crate::control::ReserveCall;
 use crate::engine::reservation::{AttachedSocket, ReservationState};
 use crate::manager::{Admitted, Answer, Loss, Lost};
 
@@ -30,7 +30,7 @@ struct FlowTable {
 pub(super) struct HeldFlow {
     pub(super) state: Weak<ReservationState>,
     /// What was asked for, under the id that it has, to ask for it again.
-    pub(super) request: Arc<Reserve>,
+    pub(super) request: Arc<ReserveCall>,
     /// The name of the link that it is charged on.
     pub(super) interface: String,
     /// Its peer has answered: it is no longer provisional.
@@ -102,7 +102,7 @@ impl HeldFlows {
     /// It has other flowspecs from now on; those of an absent direction stay.
     pub(super) fn renegotiated(&self, id: &str, flowspecs: Both<Option<Flowspec>>) {
         if let Some(flow) = self.lock().flows.get_mut(id) {
-            let mut request = Reserve::clone(&flow.request);
+            let mut request = ReserveCall::clone(&flow.request);
             request.sending = flowspecs.sending.or(request.sending);
             request.receiving = flowspecs.receiving.or(request.receiving);
             if request.sending.is_some() && request.receiving.is_some() {
@@ -115,7 +115,7 @@ impl HeldFlows {
     /// It was granted in this run of the daemon, by which it is claimed after the next restart.
     pub(super) fn granted_by(&self, id: &str, epoch: Option<String>) {
         if let Some(flow) = self.lock().flows.get_mut(id) {
-            flow.request = Arc::new(Reserve { epoch, ..Reserve::clone(&flow.request) });
+            flow.request = Arc::new(ReserveCall { epoch, ..ReserveCall::clone(&flow.request) });
         }
     }
 

@@ -11,15 +11,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::calls::Decided;
-use super::connection::{Connection, OnReply, failure};
+use super::calls::DecidedCall;
+use super::connection::{DaemonConnection, OnReply, failure};
 use super::error::DaemonError;
 use super::held::{HeldFlow, HeldFlows};
 use super::{calls, peers, streams};
 use crate::admission::{NotProgrammed, Operation, Reason};
 use crate::control::{
-    ControlError, EgressReply, FlowId, Nothing, Notice, RenditionsReply, Reply, Request, Reserve, Status,
-    StatusReply,
+    ClientNotice, ControlError, EgressReply, FlowId, MethodCall, Nothing, RenditionsReply, Reply,
+    ReserveCall, StatusCall, StatusReply,
 };
 use crate::engine::clock::ManagerClock;
 use crate::engine::error::EngineError;
@@ -48,7 +48,7 @@ pub struct RemoteEngine {
     path: PathBuf,
     runtime: Handle,
     /// The connection for calls; closed, or absent, while the daemon is not there.
-    connection: Mutex<Option<Arc<Connection>>>,
+    connection: Mutex<Option<Arc<DaemonConnection>>>,
     /// One attempt to connect at a time.
     connecting: tokio::sync::Mutex<()>,
     held: HeldFlows,
@@ -119,7 +119,7 @@ impl RemoteEngine {
     }
 
     /// The connection; a new one where the last has ended.
-    fn connection(&self) -> EngineFuture<'_, Result<Arc<Connection>, EngineError>> {
+    fn connection(&self) -> EngineFuture<'_, Result<Arc<DaemonConnection>, EngineError>> {
         Box::pin(async move {
             if let Some(open) = self.open_connection() {
                 return Ok(open);
@@ -138,7 +138,7 @@ impl RemoteEngine {
                 }
             };
             let (notices, listening) = streams::listen(&self.path, on_notice).await?;
-            let connection = Connection::open(&self.path, None).await?;
+            let connection = DaemonConnection::open(&self.path, None).await?;
             self.spawn(attend(Weak::clone(&self.me), [Arc::clone(&connection), Arc::clone(&notices)]));
             let listening = tokio::time::timeout(PATIENCE, listening).await;
             let answered = match listening {
@@ -165,7 +165,7 @@ impl RemoteEngine {
         })
     }
 
-    fn open_connection(&self) -> Option<Arc<Connection>> {
+    fn open_connection(&self) -> Option<Arc<DaemonConnection>> {
         lock(&self.connection).clone().filter(|connection| !connection.is_closed())
     }
 
@@ -177,21 +177,21 @@ impl RemoteEngine {
 
     /// Asks the daemon of a new connection for everything that is held, and gives what it has reserved. What it has kept
     /// meanwhile, or a daemon after it has adopted, stands.
-    async fn reserve_again(&self, connection: &Connection) -> Vec<String> {
+    async fn reserve_again(&self, connection: &DaemonConnection) -> Vec<String> {
         let mut reserved = Vec::new();
         let mut answers = Vec::new();
         for (id, flow) in self.held.all() {
-            let request = Request::Reserve(Box::new(Reserve::clone(&flow.request)));
+            let request = MethodCall::Reserve(Box::new(ReserveCall::clone(&flow.request)));
             answers.push((id, flow, connection.asked(&request)));
         }
         let mut kept = Vec::new();
         for (id, flow, answer) in answers {
             let stands = match calls::decided(answer.await) {
-                Ok(Decided { admitted: Some(_), epoch, .. }) => {
+                Ok(DecidedCall { admitted: Some(_), epoch, .. }) => {
                     self.held.granted_by(&id, epoch);
                     true
                 }
-                Ok(Decided { decision, .. }) => decision.reason() == Some(Reason::DuplicateId),
+                Ok(DecidedCall { decision, .. }) => decision.reason() == Some(Reason::DuplicateId),
                 // The daemon is gone once more: the next one is asked.
                 Err(EngineError::Daemon(error)) if error.is_unreachable() => return reserved,
                 Err(_) => false,
@@ -204,7 +204,7 @@ impl RemoteEngine {
             reserved.push(id.clone());
             if flow.is_connected {
                 // Another user's reservation of this id is not this one.
-                let commit = connection.asked(&Request::Commit(FlowId { id: id.clone() }));
+                let commit = connection.asked(&MethodCall::Commit(FlowId { id: id.clone() }));
                 kept.push((id, flow.interface, commit));
             }
         }
@@ -221,30 +221,30 @@ impl RemoteEngine {
 
     fn attach_to(
         &self,
-        connection: &Connection,
+        connection: &DaemonConnection,
         id: &str,
         (socket, on_reply): (Option<&AttachedSocket>, OnReply),
     ) {
         let Some(socket) = socket.and_then(Weak::upgrade) else { return };
         // The process has no descriptor left: the flow goes without its class.
         let Ok(descriptor) = socket.as_fd().try_clone_to_owned() else { return };
-        connection.call(&Request::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(on_reply));
+        connection.call(&MethodCall::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(on_reply));
     }
 
-    fn take_notice(&self, notice: Notice) {
+    fn take_notice(&self, notice: ClientNotice) {
         match notice {
-            Notice::Listening {} => {}
-            Notice::Lost { lost } => self.lose(lost),
-            Notice::Begun { id, admitted } => self.held.begin(&id, *admitted),
-            Notice::Moved { id, details, admitted } => {
+            ClientNotice::Listening {} => {}
+            ClientNotice::Lost { lost } => self.lose(lost),
+            ClientNotice::Begun { id, admitted } => self.held.begin(&id, *admitted),
+            ClientNotice::Moved { id, details, admitted } => {
                 self.held.moved(&id, Answer { decision: details.0, admitted: Some(*admitted) });
             }
-            Notice::Capacity { id } => {
+            ClientNotice::Capacity { id } => {
                 if let Some(waiter) = self.waiters.get(&id) {
                     waiter.notify_one();
                 }
             }
-            Notice::Overcommitted { interface, over } => {
+            ClientNotice::Overcommitted { interface, over } => {
                 let subscribers = lock(&self.subscribers).clone();
                 subscribers.iter().for_each(|notify| notify(&interface, over));
             }
@@ -270,27 +270,31 @@ impl RemoteEngine {
     }
 
     /// Sends what needs no answer. Without a connection there is nothing to tell: what lived with it is released.
-    fn send(&self, request: Request) {
+    fn send(&self, request: MethodCall) {
         if let Some(connection) = self.open_connection() {
             connection.call(&request, None, None);
         }
     }
 
     /// Sends a call and waits for its reply.
-    async fn call(&self, request: Request) -> Result<Reply, EngineError> {
+    async fn call(&self, request: MethodCall) -> Result<Reply, EngineError> {
         Ok(self.connection().await?.asked(&request).await?)
     }
 
     /// What came of a request for a reservation.
-    fn granted(&self, reply: Result<Reply, DaemonError>, request: Reserve) -> Result<Granted, EngineError> {
-        let Decided { decision, admitted, epoch } = calls::decided(reply)?;
+    fn granted(
+        &self,
+        reply: Result<Reply, DaemonError>,
+        request: ReserveCall,
+    ) -> Result<Granted, EngineError> {
+        let DecidedCall { decision, admitted, epoch } = calls::decided(reply)?;
         let (Some(admitted), Some(id)) = (admitted, decision.id().map(str::to_owned)) else {
             return Err(EngineError::Refused(Box::new(decision)));
         };
         let engine = self.me.upgrade().ok_or(EngineError::Stopped)?;
         let state = Arc::<ReservationState>::default();
         let interface = decision.totals.keys().next().cloned().unwrap_or_default();
-        let request = Arc::new(Reserve { id: Some(id.clone()), epoch, ..request });
+        let request = Arc::new(ReserveCall { id: Some(id.clone()), epoch, ..request });
         let flow =
             HeldFlow { state: Arc::downgrade(&state), request, interface, is_connected: false, socket: None };
         self.held.insert(&id, flow);
@@ -299,7 +303,7 @@ impl RemoteEngine {
 }
 
 /// Carries both connections until one ends, which ends the other. Then connects again, for as long as the engine is there.
-async fn attend(engine: Weak<RemoteEngine>, [calls, notices]: [Arc<Connection>; 2]) {
+async fn attend(engine: Weak<RemoteEngine>, [calls, notices]: [Arc<DaemonConnection>; 2]) {
     tokio::select! {
         () = calls.run() => {}
         () = notices.run() => {}
@@ -334,7 +338,7 @@ impl Drop for RemoteEngine {
 impl ReservationBackend for RemoteEngine {
     fn connected(&self, id: &str) {
         self.held.connected(id);
-        self.send(Request::Commit(FlowId { id: id.to_owned() }));
+        self.send(MethodCall::Commit(FlowId { id: id.to_owned() }));
     }
 
     fn release(&self, id: String, lingering: Lingering, usage: Usage) {
@@ -411,7 +415,7 @@ impl Engine for RemoteEngine {
                 };
                 drop(reply.send(granted));
             });
-            connection.call(&Request::Reserve(Box::new(call)), None, Some(on_reply));
+            connection.call(&MethodCall::Reserve(Box::new(call)), None, Some(on_reply));
             let granted = answer.await.unwrap_or_else(|_| Err(connection.disconnected().into()));
             if let Some(entry) = waits {
                 entry.answered(match &granted {
@@ -429,7 +433,7 @@ impl Engine for RemoteEngine {
         request: ReservationRequest,
     ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>> {
         Box::pin(async move {
-            let call = Request::Renditions(Box::new(calls::reserve(&request)));
+            let call = MethodCall::Renditions(Box::new(calls::reserve(&request)));
             let RenditionsReply { renditions } = calls::parameters(Ok(self.call(call).await?))?;
             Ok(renditions.into_iter().map(calls::rendition).collect())
         })
@@ -458,7 +462,7 @@ impl Engine for RemoteEngine {
     }
 
     fn end_group(&self, id: String) {
-        self.send(Request::Ungroup(FlowId { id }));
+        self.send(MethodCall::Ungroup(FlowId { id }));
     }
 
     fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
@@ -490,7 +494,7 @@ impl Engine for RemoteEngine {
 
     fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
         Box::pin(async move {
-            let call = Request::Status(Status { classes: Some(true) });
+            let call = MethodCall::Status(StatusCall { classes: Some(true) });
             let status: StatusReply = calls::parameters(Ok(self.call(call).await?))?;
             Ok(status.interfaces.into_iter().map(calls::interface).collect())
         })

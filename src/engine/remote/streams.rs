@@ -5,26 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::connection::Connection;
+use super::connection::DaemonConnection;
 use super::error::DaemonError;
-use crate::control::{Call, Notice, Reply, Request, Wait};
+use crate::control::{Call, ClientNotice, MethodCall, Reply, WaitCall};
 
 /// Answered by the first notice: from then on none is missed.
-pub(super) type Listening = oneshot::Receiver<Result<(), DaemonError>>;
+pub(super) type FirstNotice = oneshot::Receiver<Result<(), DaemonError>>;
 
 /// Asks for the notices about everything that this process has reserved.
 ///
 /// - **Errors**: `socket` or `connect`.
 pub(super) async fn listen(
     path: &Path,
-    on_notice: impl Fn(Notice) + Send + Sync + 'static,
-) -> Result<(Arc<Connection>, Listening), DaemonError> {
+    on_notice: impl Fn(ClientNotice) + Send + Sync + 'static,
+) -> Result<(Arc<DaemonConnection>, FirstNotice), DaemonError> {
     let (begin, listening) = oneshot::channel();
     let begin = Mutex::new(Some(begin));
     let on_reply = move |reply: Reply| {
-        let notice = reply.parameters::<Notice>();
+        let notice = reply.parameters::<ClientNotice>();
         let begun = match notice {
-            Ok(Notice::Listening {}) => Ok(()),
+            Ok(ClientNotice::Listening {}) => Ok(()),
             Ok(notice) => {
                 on_notice(notice);
                 return;
@@ -36,7 +36,7 @@ pub(super) async fn listen(
             let _ = begin.send(begun);
         }
     };
-    let connection = Connection::open(path, Some(Box::new(on_reply))).await?;
-    connection.send(&Call::new(&Request::Wait(Wait::default())), None, None);
+    let connection = DaemonConnection::open(path, Some(Box::new(on_reply))).await?;
+    connection.send(&Call::new(&MethodCall::Wait(WaitCall::default())), None, None);
     Ok((connection, listening))
 }

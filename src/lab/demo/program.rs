@@ -14,7 +14,7 @@ use super::options::ProgramCommand;
 use crate::failure::KernelCall;
 
 /// A program that runs. Dropped, it is killed.
-pub(super) struct Program {
+pub(super) struct DemoProgram {
     child: Child,
     name: &'static str,
     ready: Option<oneshot::Receiver<()>>,
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of its standard error is kept, in bytes.
 const MOST_SAID: usize = 2000;
 
-impl Program {
+impl DemoProgram {
     /// Starts a program on the host of this runtime, and waits until it has written a line on standard output.
     ///
     /// - **Errors**: it cannot be started, or has ended before its first line.
@@ -99,7 +99,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for DemoProgram {
     fn drop(&mut self) {
         self.kill();
     }

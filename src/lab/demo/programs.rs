@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::error::DemoError;
 use super::options::{ProgramCommand, Programs};
-use super::program::Program;
+use super::program::DemoProgram;
 use super::result::{DaemonResult, DaemonState, ServerProcess};
 use crate::connect::{ConnectError, Host};
 
@@ -19,16 +19,16 @@ pub(super) struct RunningPrograms {
     programs: Programs,
     host_runtime: Runtime,
     host: Host,
-    servers: Vec<(Program, ServerProcess)>,
+    servers: Vec<(DemoProgram, ServerProcess)>,
     /// The first daemon, until it is to be killed.
-    first: Option<Program>,
+    first: Option<DemoProgram>,
     restart: Option<JoinHandle<Result<Restarted, DemoError>>>,
     state: (watch::Sender<DaemonState>, watch::Receiver<DaemonState>),
 }
 
 /// The second daemon, and how it came to serve.
 struct Restarted {
-    daemon: Program,
+    daemon: DemoProgram,
     killed_pid: u32,
     killed_at: Instant,
     served_after: Duration,
@@ -55,13 +55,13 @@ impl RunningPrograms {
         host_runtime: &Runtime,
         first_port: u16,
     ) -> Result<Self, DemoError> {
-        let daemon = Program::start(&programs.daemon, "the daemon", host_runtime).await?;
+        let daemon = DemoProgram::start(&programs.daemon, "the daemon", host_runtime).await?;
         let host = host_runtime.spawn(Host::connect_daemon(programs.socket.clone())).await??;
         let mut servers = Vec::new();
         for port in (0..SERVERS).map(|number| first_port + number) {
             let mut command: ProgramCommand = programs.server.clone();
             command.arguments.push(port.to_string().into());
-            let server = Program::start(&command, "a media server", host_runtime).await?;
+            let server = DemoProgram::start(&command, "a media server", host_runtime).await?;
             let process = ServerProcess { number: servers.len() + 1, pid: server.pid(), port };
             servers.push((server, process));
         }
@@ -123,11 +123,11 @@ impl RunningPrograms {
 pub(super) struct FinishedPrograms {
     pub(super) result: DaemonResult,
     _programs: RunningPrograms,
-    _daemon: Program,
+    _daemon: DemoProgram,
 }
 
 async fn restart(
-    mut first: Program,
+    mut first: DemoProgram,
     (programs, host_runtime): (Programs, Runtime),
     host: Host,
     state: watch::Sender<DaemonState>,
@@ -138,7 +138,7 @@ async fn restart(
     first.kill();
     state.send_replace(DaemonState::Killed { pid: killed_pid });
     tokio::time::sleep(DOWN).await;
-    let daemon = Program::start(&programs.daemon, "the daemon", &host_runtime).await?;
+    let daemon = DemoProgram::start(&programs.daemon, "the daemon", &host_runtime).await?;
     let served_after = killed_at.elapsed();
     let reservations_after = reservations(&host).await?;
     state.send_replace(DaemonState::ServingAgain { pid: daemon.pid(), after: served_after });

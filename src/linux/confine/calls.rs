@@ -8,12 +8,12 @@ pub(super) struct Bounded {
     pub(super) call: libc::c_long,
     /// The number of the argument.
     pub(super) argument: u8,
-    pub(super) test: Test,
+    pub(super) test: ArgumentTest,
 }
 
 /// What is tested of the low half of an argument.
 #[derive(Clone, Debug)]
-pub(super) enum Test {
+pub(super) enum ArgumentTest {
     /// It is one of these.
     OneOf(Vec<u32>),
     /// It is none of these.
@@ -187,14 +187,14 @@ pub(super) fn bounded() -> Vec<Bounded> {
     let own = vec![std::process::id()];
     [
         // A thread, and no process.
-        (libc::SYS_clone, 0, Test::Bits { mask, set: thread }),
-        (libc::SYS_socket, 0, Test::OneOf(families.map(libc::c_int::cast_unsigned).to_vec())),
-        (libc::SYS_ioctl, 1, Test::NoneOf(TERMINAL.to_vec())),
-        (libc::SYS_prctl, 0, Test::OneOf(options)),
+        (libc::SYS_clone, 0, ArgumentTest::Bits { mask, set: thread }),
+        (libc::SYS_socket, 0, ArgumentTest::OneOf(families.map(libc::c_int::cast_unsigned).to_vec())),
+        (libc::SYS_ioctl, 1, ArgumentTest::NoneOf(TERMINAL.to_vec())),
+        (libc::SYS_prctl, 0, ArgumentTest::OneOf(options)),
         // An abort.
-        (libc::SYS_tgkill, 0, Test::OneOf(own)),
+        (libc::SYS_tgkill, 0, ArgumentTest::OneOf(own)),
         // Limits are read.
-        (libc::SYS_prlimit64, 2, Test::OneOf(vec![0])),
+        (libc::SYS_prlimit64, 2, ArgumentTest::OneOf(vec![0])),
     ]
     .map(|(call, argument, test)| Bounded { call, argument, test })
     .into()

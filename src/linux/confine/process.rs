@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::super::process_option::set_process_option;
 use super::capabilities::{Capabilities, Capability, drop_bounding};
 use super::paths::{AllowedPaths, Ruleset};
-use super::system_calls::Filter;
+use super::system_calls::SystemCallFilter;
 use super::taker::DescriptorTaker;
 use crate::failure::{KernelCall, KernelFailure};
 
@@ -78,7 +78,7 @@ pub(super) fn confine_thread(allowed: &AllowedPaths) -> (Confinement, Option<Des
         }
         Err(failure) => confinement.missing.push(failure),
     }
-    confinement.system_calls = confinement.note(Filter::of_daemon().install());
+    confinement.system_calls = confinement.note(SystemCallFilter::of_daemon().install());
     (confinement, taker)
 }
 

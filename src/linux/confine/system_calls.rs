@@ -5,13 +5,13 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use super::calls::{self, Bounded, Test};
+use super::calls::{self, ArgumentTest, Bounded};
 use crate::failure::{KernelCall, KernelFailure};
 
 /// The system calls that are allowed. Others fail with EPERM, and those that this program is too old to know with ENOSYS, for
 /// which libraries have another way.
 #[derive(Clone, Debug)]
-pub(super) struct Filter {
+pub(super) struct SystemCallFilter {
     allowed: Vec<libc::c_long>,
     bounded: Vec<Bounded>,
     /// Those that are answered as by a kernel that lacks them.
@@ -59,7 +59,7 @@ pub(super) fn offered() -> Result<(), KernelFailure> {
     }
 }
 
-impl Filter {
+impl SystemCallFilter {
     /// What the daemon does once it has bound its sockets.
     pub(super) fn of_daemon() -> Self {
         Self { allowed: calls::of_daemon(), bounded: calls::bounded(), absent: vec![libc::SYS_clone3] }
@@ -89,16 +89,18 @@ impl Filter {
     }
 
     fn program(&self) -> Vec<libc::sock_filter> {
-        let mut program = Program::default();
+        let mut program = FilterProgram::default();
         program.load(offset::ARCHITECTURE);
-        program.unless_equal(ARCHITECTURE, Verdict::Fails(Errno::ENOSYS));
+        program.unless_equal(ARCHITECTURE, CallVerdict::Fails(Errno::ENOSYS));
         program.load(offset::NUMBER);
-        self.allowed.iter().for_each(|call| program.if_equal(number(*call), Verdict::Allowed));
-        self.absent.iter().for_each(|call| program.if_equal(number(*call), Verdict::Fails(Errno::ENOSYS)));
+        self.allowed.iter().for_each(|call| program.if_equal(number(*call), CallVerdict::Allowed));
+        self.absent
+            .iter()
+            .for_each(|call| program.if_equal(number(*call), CallVerdict::Fails(Errno::ENOSYS)));
         self.bounded.iter().for_each(|bounded| program.bounded(bounded));
         // x32 calls, which x86_64 has under the same architecture, are above it as well.
-        program.if_above(LAST_KNOWN, Verdict::Fails(Errno::ENOSYS));
-        program.end(Verdict::Fails(Errno::EPERM));
+        program.if_above(LAST_KNOWN, CallVerdict::Fails(Errno::ENOSYS));
+        program.end(CallVerdict::Fails(Errno::EPERM));
         program.0
     }
 }
@@ -109,12 +111,12 @@ fn number(call: libc::c_long) -> u32 {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Verdict {
+enum CallVerdict {
     Allowed,
     Fails(Errno),
 }
 
-impl Verdict {
+impl CallVerdict {
     fn value(self) -> u32 {
         match self {
             Self::Allowed => libc::SECCOMP_RET_ALLOW,
@@ -125,7 +127,7 @@ impl Verdict {
 
 /// Instructions, the last one of which ends the program in each case.
 #[derive(Default)]
-struct Program(Vec<libc::sock_filter>);
+struct FilterProgram(Vec<libc::sock_filter>);
 
 /// BPF_LD | BPF_W | BPF_ABS, and so on.
 const LOAD: u16 = 0x20;
@@ -134,7 +136,7 @@ const IF_ABOVE: u16 = 0x25;
 const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 
-impl Program {
+impl FilterProgram {
     fn step(&mut self, code: u16, k: u32, (jt, jf): (u8, u8)) {
         self.0.push(libc::sock_filter { code, jt, jf, k });
     }
@@ -143,42 +145,42 @@ impl Program {
         self.step(LOAD, offset, (0, 0));
     }
 
-    fn end(&mut self, verdict: Verdict) {
+    fn end(&mut self, verdict: CallVerdict) {
         self.step(RETURN, verdict.value(), (0, 0));
     }
 
-    fn if_equal(&mut self, value: u32, verdict: Verdict) {
+    fn if_equal(&mut self, value: u32, verdict: CallVerdict) {
         self.step(IF_EQUAL, value, (0, 1));
         self.end(verdict);
     }
 
-    fn unless_equal(&mut self, value: u32, verdict: Verdict) {
+    fn unless_equal(&mut self, value: u32, verdict: CallVerdict) {
         self.step(IF_EQUAL, value, (1, 0));
         self.end(verdict);
     }
 
-    fn if_above(&mut self, value: u32, verdict: Verdict) {
+    fn if_above(&mut self, value: u32, verdict: CallVerdict) {
         self.step(IF_ABOVE, value, (0, 1));
         self.end(verdict);
     }
 
     /// Ends with a verdict where the call is this one, and otherwise leaves its number loaded.
     fn bounded(&mut self, Bounded { call, argument, test }: &Bounded) {
-        const DENIED: Verdict = Verdict::Fails(Errno::EPERM);
+        const DENIED: CallVerdict = CallVerdict::Fails(Errno::EPERM);
         let mut inner = Self::default();
         inner.load(offset::argument(*argument));
         let last = match test {
-            Test::OneOf(values) => {
-                values.iter().for_each(|value| inner.if_equal(*value, Verdict::Allowed));
+            ArgumentTest::OneOf(values) => {
+                values.iter().for_each(|value| inner.if_equal(*value, CallVerdict::Allowed));
                 DENIED
             }
-            Test::NoneOf(values) => {
+            ArgumentTest::NoneOf(values) => {
                 values.iter().for_each(|value| inner.if_equal(*value, DENIED));
-                Verdict::Allowed
+                CallVerdict::Allowed
             }
-            Test::Bits { mask, set } => {
+            ArgumentTest::Bits { mask, set } => {
                 inner.step(AND, *mask, (0, 0));
-                inner.if_equal(*set, Verdict::Allowed);
+                inner.if_equal(*set, CallVerdict::Allowed);
                 DENIED
             }
         };
@@ -225,7 +227,7 @@ mod tests {
 
     #[track_caller]
     fn check(call: libc::c_long, arguments: &[u32], expected: u32) {
-        let answer = run(&Filter::of_daemon().program(), ARCHITECTURE, number(call), arguments);
+        let answer = run(&SystemCallFilter::of_daemon().program(), ARCHITECTURE, number(call), arguments);
         assert_eq!(answer, expected, "call {call} {arguments:?}");
     }
 
@@ -254,7 +256,8 @@ mod tests {
         check(i64::from(LAST_KNOWN) + 1, &[], ENOSYS);
         // x32.
         check(0x4000_0000, &[], ENOSYS);
-        let other = run(&Filter::of_daemon().program(), ARCHITECTURE ^ 1, number(libc::SYS_read), &[]);
+        let other =
+            run(&SystemCallFilter::of_daemon().program(), ARCHITECTURE ^ 1, number(libc::SYS_read), &[]);
         assert_eq!(other, ENOSYS, "the numbers of another architecture");
     }
 
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn no_call_is_listed_twice() {
-        let Filter { allowed, bounded, absent } = Filter::of_daemon();
+        let SystemCallFilter { allowed, bounded, absent } = SystemCallFilter::of_daemon();
         let all = allowed.into_iter().chain(bounded.into_iter().map(|bounded| bounded.call)).chain(absent);
         let mut numbers: Vec<_> = all.collect();
         let count = numbers.len();

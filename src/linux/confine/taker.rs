@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::capabilities::{Capabilities, Capability};
-use super::system_calls::Filter;
+use super::system_calls::SystemCallFilter;
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 
 /// Asks the thread, which ends with this value.
@@ -77,7 +77,7 @@ pub(in crate::linux) fn copy_descriptor(process: RawFd, descriptor: u32) -> Resu
 fn confine_thread() -> Result<(), KernelFailure> {
     // Where that is forbidden, the filter leaves no use for the others.
     let _ = Capabilities::of_thread().and_then(|held| held.keep(&[Capability::SysPtrace]));
-    Filter::of_taker().install().map(drop)
+    SystemCallFilter::of_taker().install().map(drop)
 }
 
 fn serve(asked: &Receiver<Asked>) {

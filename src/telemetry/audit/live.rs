@@ -16,7 +16,7 @@ const MOST_LINKS: usize = 1024;
 /// What is reserved, with the requests that led to it.
 #[derive(Debug, Default)]
 pub(super) struct LiveState {
-    pub(super) links: BTreeMap<String, LinkState>,
+    pub(super) links: BTreeMap<String, RecordedLink>,
     pub(super) capacities: BTreeMap<(String, Direction), Rate>,
     pub(super) measured: BTreeMap<(String, String), (Micros, Both<Rate>)>,
     /// The groups that were made, and whether they end with their last members.
@@ -30,7 +30,7 @@ pub(super) struct LiveState {
 
 /// The kernel's parameters of a link.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LinkState {
+pub(super) struct RecordedLink {
     pub(super) mtu: Bytes,
     pub(super) speed: Option<Rate>,
     pub(super) programmed: Option<bool>,
@@ -88,7 +88,7 @@ impl LiveState {
             AuditFact::Link { interface, mtu, speed, again: _ } => {
                 self.bound_links();
                 let programmed = self.links.get(interface).and_then(|link| link.programmed);
-                self.links.insert(interface.clone(), LinkState { mtu: *mtu, speed: *speed, programmed });
+                self.links.insert(interface.clone(), RecordedLink { mtu: *mtu, speed: *speed, programmed });
             }
             AuditFact::Programmed { interface, programmed } => {
                 if let Some(link) = self.links.get_mut(interface) {

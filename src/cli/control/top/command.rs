@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use gqos::control::{Request, Status};
+use gqos::control::{MethodCall, StatusCall};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
@@ -108,7 +108,7 @@ impl Top<'_> {
             Some(client) => client,
             None => connect(&self.arguments.socket)?,
         };
-        let status = client.call(&Request::Status(Status { classes: Some(true) }))?;
+        let status = client.call(&MethodCall::Status(StatusCall { classes: Some(true) }))?;
         let flows = fetch(&mut client, None)?;
         self.client = Some(client);
         Ok(Reading { at: self.now(), status, flows })

@@ -32,7 +32,7 @@ pub(super) enum Order {
 
 /// A flow as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct FlowRow {
+pub(super) struct TopFlow {
     pub(super) flow: FlowRecord,
     /// What its class has sent in a second; `None` without a class, and before the second reading.
     pub(super) used: Option<Rate>,
@@ -121,7 +121,7 @@ impl TopState {
     }
 
     /// The flows that pass the filter, in their order.
-    pub(super) fn rows(&self) -> Vec<FlowRow> {
+    pub(super) fn rows(&self) -> Vec<TopFlow> {
         let Some(reading) = &self.reading else { return Vec::new() };
         let filter = self.filter.to_lowercase();
         let contains = |text: &str| text.to_lowercase().contains(&filter);
@@ -131,7 +131,7 @@ impl TopState {
                 || contains(&flow.interface)
                 || names.into_iter().flatten().any(|name| contains(name))
         };
-        let row = |flow: &FlowRecord| FlowRow {
+        let row = |flow: &FlowRecord| TopFlow {
             used: self.used.get(&flow.id).copied(),
             age: reading.at.saturating_sub(self.seen.get(&flow.id).copied().unwrap_or(reading.at)) / 1000,
             flow: flow.clone(),

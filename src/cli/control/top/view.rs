@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::state::{FlowRow, TopState};
+use super::state::{TopFlow, TopState};
 use crate::cli::output::counted;
 use crate::cli::plain::plain;
 
@@ -186,8 +186,8 @@ fn title_line(state: &TopState, width: u16) -> Line<'static> {
     Line::styled(text, Style::new().add_modifier(modifier))
 }
 
-fn flow_line(row: &FlowRow, width: u16) -> Line<'static> {
-    let FlowRow { flow, used, age } = row;
+fn flow_line(row: &TopFlow, width: u16) -> Line<'static> {
+    let TopFlow { flow, used, age } = row;
     let none = || "-".to_owned();
     let name = |name: &Option<String>| name.as_ref().map_or_else(none, |name| plain(name).into_owned());
     let values = [
