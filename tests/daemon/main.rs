@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "waits for other processes and for a daemon in another thread")]
 
 mod audited;
+mod browser;
 mod calls;
 mod client;
 #[path = "../common/mod.rs"]
@@ -20,6 +21,7 @@ mod http;
 mod lifetimes;
 mod logged;
 mod page;
+mod page_use;
 mod program;
 mod recovery;
 mod service;

@@ -12,11 +12,11 @@ use super::client::{Client, TestDaemon, until};
 use super::common;
 use super::http::{POLICY, connect, daemon, get, socket};
 
-const HOSTILE: &str = "<img src=x onerror=alert(1)>\u{202E}gpj";
-const SHOWN: &str = "&lt;img src=x onerror=alert(1)&gt;&lt;U+202E&gt;gpj";
+pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\u{202E}gpj";
+pub(crate) const SHOWN: &str = "&lt;img src=x onerror=alert(1)&gt;&lt;U+202E&gt;gpj";
 
 /// A flow with a class, one with a hostile name, and a refusal. Gives the refusal's sum.
-fn reserve(client: &mut Client) -> String {
+pub(crate) fn reserve(client: &mut Client) -> String {
     for id in ["v1", HOSTILE] {
         let asked = json!({ "id": id, "interface": "eth0", "template": "video", "class": "viewer" });
         assert_eq!(client.reserve(asked)["ok"], true);
@@ -34,7 +34,7 @@ fn rate(value: &Value) -> String {
 
 /// Checks that a page, or its parts, say what a status says.
 #[track_caller]
-fn check(html: &str, status: &Value) {
+pub(crate) fn check(html: &str, status: &Value) {
     let cell = |label: &str, text: &str| format!("<td data-label=\"{label}\" class=\"\">{text}</td>");
     let mut rows = 0;
     for interface in status["interfaces"].as_array().unwrap() {
