@@ -172,10 +172,11 @@ fn show(
     } else if !arguments.effective && arguments.message_format == CheckFormat::Text {
         let is = if names.len() == 1 { "is" } else { "are" };
         let held = holdings::summary(&Holdings::of(policy));
-        print(&format!(
-            "{} {is} valid. Flows that fit, of one class and template alone:\n{held}",
-            names.join(", ")
-        ))
+        let fits = match held.is_empty() {
+            true => "\n".to_owned(),
+            false => format!(" Flows that fit, of one class and template alone:\n{held}"),
+        };
+        print(&format!("{} {is} valid.{fits}", names.join(", ")))
     } else {
         Ok(())
     }

@@ -45,6 +45,19 @@ impl Problems {
         self.add(Problem::new(code, place, message));
     }
 
+    /// How many there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
+    /// Removes those with a code, except the first ones.
+    pub(super) fn withdraw(&self, code: Code, except_first: usize) {
+        let mut found = self.found.borrow_mut();
+        let first = except_first.min(found.len());
+        let later = found.split_off(first);
+        found.extend(later.into_iter().filter(|problem| problem.code != code));
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
     }

@@ -12,7 +12,7 @@ use super::named::{NameKind, NameUse, NameUses};
 use super::names::IdPattern;
 use super::requested::RequestedQos;
 use super::step::{Action, Expect, GroupStep, Step, Time, Tolerance, Transfer};
-use crate::admission::{LONGEST_MEASUREMENT, PeerState, SHORTEST_MEASUREMENT};
+use crate::admission::{LONGEST_MEASUREMENT, PeerState, Reason, SHORTEST_MEASUREMENT};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, GroupMode, Owner, Place, Protocol};
@@ -36,6 +36,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         section.problem(Code::Conflict, &after.place, message);
     }
     let uses = NameUses::default();
+    let problems_before = section.problem_count();
     let mut actions = Vec::new();
     for key in ["connect", "accept"] {
         actions.extend(section.section(key).map(|section| connect(section, &uses).map(Action::Connect)));
@@ -68,6 +69,9 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         actions.push(wait.as_ref().map(|_| Action::Wait));
     }
     let (expect, expected) = section.section("expect").map(expect).unzip();
+    if expect.as_ref().is_some_and(expects_inconsistent_flowspec) {
+        section.withdraw(Code::BadFlowspec, problems_before);
+    }
     let place = section.place.clone();
     if actions.len() > 1 {
         let message = format!("{}: a step has one action, and this one has {}", section.path, actions.len());
@@ -88,6 +92,30 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     let mut names = uses.into_inner();
     names.extend(expected.into_iter().flatten());
     Some(Step { time, action, expect, place, names, reload: reload.map(|path| path.place) })
+}
+
+/// Whether a step expects a refusal that follows from an inconsistent flowspec, or that is found out before that is.
+fn expects_inconsistent_flowspec(expect: &Expect) -> bool {
+    const FOUND_BEFORE_CAPACITY: [Reason; 16] = [
+        Reason::InvalidFlowspec,
+        Reason::ServiceNotOffered,
+        Reason::Mtu,
+        Reason::Delay,
+        Reason::FlowRate,
+        Reason::UnknownId,
+        Reason::DuplicateId,
+        Reason::ClientLimit,
+        Reason::InvalidWindow,
+        Reason::InvalidPriority,
+        Reason::UnknownInterface,
+        Reason::UnknownCapacity,
+        Reason::UnknownClass,
+        Reason::ClassOwner,
+        Reason::UnknownGroup,
+        Reason::GroupElsewhere,
+    ];
+    let reason = expect.reason.as_deref();
+    FOUND_BEFORE_CAPACITY.iter().any(|found| reason == Some(found.name()))
 }
 
 fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod contradictions;
 mod interfaces;
 mod not_text;
 #[path = "../common/qostest.rs"]

@@ -75,6 +75,16 @@ impl<'a> Section<'a> {
         self.problems.note(code, place.clone(), message);
     }
 
+    /// How many problems the file has so far.
+    pub(crate) fn problem_count(&self) -> usize {
+        self.problems.count()
+    }
+
+    /// Removes the problems with a code, except the first ones: what was read is meant to be like that.
+    pub(crate) fn withdraw(&self, code: Code, except_first: usize) {
+        self.problems.withdraw(code, except_first);
+    }
+
     /// Adds a problem that has more than a message.
     pub(crate) fn add(&self, problem: Problem) {
         self.problems.add(problem);

@@ -1,0 +1,26 @@
+//! Requests whose flowspecs contradict themselves.
+
+use crate::qostest::{GOOD, gqos, with_tests};
+
+/// What is refused for its flowspec is recorded like any other decision.
+#[test]
+fn an_inconsistent_flowspec_is_no_error_where_its_refusal_is_expected() {
+    let directory = with_tests(GOOD);
+    let trace = "{\"at_us\":0,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":1000,\"peak_bandwidth\":10}}\n\
+                 {\"at_us\":0,\"op\":\"reserve\",\"id\":\"b\",\"interface\":\"eth0\",\"class\":\"no\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":1000,\"latency\":0}}\n";
+    let recorded = gqos(directory.path(), &["test", "--record", "-", "p.toml"], trace);
+    let text = String::from_utf8(recorded.stdout).unwrap();
+    assert!(
+        text.contains("reason = \"invalid_flowspec\"") && text.contains("reason = \"unknown_class\""),
+        "{text}"
+    );
+    let run = |text: &str| {
+        std::fs::write(directory.path().join("a.qostest.toml"), text).unwrap();
+        let output = gqos(directory.path(), &["test", "."], "");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run(&text).0, Some(0), "{}", run(&text).1);
+    let (code, problems) = run(&text.replace("invalid_flowspec", "interface_budget"));
+    assert_eq!(code, Some(78));
+    assert!(problems.contains("peak_bandwidth 80 bit/s is below token_rate 8 kbit/s"), "{problems}");
+}
