@@ -46,11 +46,13 @@ impl Problems {
     }
 
     /// How many there are so far.
+    #[cfg(feature = "scenario")]
     pub(super) fn count(&self) -> usize {
         self.found.borrow().len()
     }
 
     /// Removes those with a code, except the first ones.
+    #[cfg(feature = "scenario")]
     pub(super) fn withdraw(&self, code: Code, except_first: usize) {
         let mut found = self.found.borrow_mut();
         let first = except_first.min(found.len());

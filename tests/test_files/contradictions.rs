@@ -8,7 +8,8 @@ fn an_inconsistent_flowspec_is_no_error_where_its_refusal_is_expected() {
     let directory = with_tests(GOOD);
     let trace = "{\"at_us\":0,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":1000,\"peak_bandwidth\":10}}\n\
                  {\"at_us\":0,\"op\":\"reserve\",\"id\":\"b\",\"interface\":\"eth0\",\"class\":\"no\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":1000,\"latency\":0}}\n";
-    let recorded = gqos(directory.path(), &["test", "--record", "-", "p.toml"], trace);
+    std::fs::write(directory.path().join("t.jsonl"), trace).unwrap();
+    let recorded = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
     let text = String::from_utf8(recorded.stdout).unwrap();
     assert!(
         text.contains("reason = \"invalid_flowspec\"") && text.contains("reason = \"unknown_class\""),

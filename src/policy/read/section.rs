@@ -76,11 +76,13 @@ impl<'a> Section<'a> {
     }
 
     /// How many problems the file has so far.
+    #[cfg(feature = "scenario")]
     pub(crate) fn problem_count(&self) -> usize {
         self.problems.count()
     }
 
     /// Removes the problems with a code, except the first ones: what was read is meant to be like that.
+    #[cfg(feature = "scenario")]
     pub(crate) fn withdraw(&self, code: Code, except_first: usize) {
         self.problems.withdraw(code, except_first);
     }
