@@ -459,41 +459,6 @@ fn check_says_where_the_speed_of_a_virtual_link_comes_from() {
 }
 
 #[test]
-fn check_says_that_packets_exceed_the_mtu_that_the_kernel_of_this_machine_reports() {
-    let directory = tempfile::tempdir().unwrap();
-    let here = directory.path();
-    let mtu: u64 = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap().trim().parse().unwrap();
-    let run = |size: u64, settings: &str| {
-        let template = format!(
-            "[template.jumbo]\nsending = {{ service_type = \"guaranteed\", token_rate = \"6 Mbit/s\", token_bucket_size = \"1 MB\", max_sdu_size = \"{size} B\" }}\n"
-        );
-        let text = format!(
-            "version = 1\n[interface.lo]\negress = {{ capacity = \"1 Gbit/s\" }}\n{settings}{template}"
-        );
-        std::fs::write(here.join("p.toml"), text).unwrap();
-        let output = gqos(here, &["check", "p.toml"]);
-        assert_eq!(output.status.code(), Some(0));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let warning = run(mtu + 1, "");
-    assert!(
-        warning.contains("warning[GQ0115]: template.jumbo is refused as mtu on this machine"),
-        "{warning}"
-    );
-    assert!(warning.contains("on lo, from /sys/class/net/lo/mtu"), "{warning}");
-    let other = "[interface.elsewhere0]\negress = { capacity = \"1 Gbit/s\" }\n";
-    let stated = format!("mtu = \"{} B\"\n", mtu + 1);
-    for (name, size, settings) in [
-        ("as large as the MTU", mtu, ""),
-        ("stated", mtu + 1, stated.as_str()),
-        ("elsewhere", mtu + 1, other),
-    ] {
-        let warnings = run(size, settings);
-        assert!(!warnings.contains("GQ0115"), "{name}: {warnings}");
-    }
-}
-
-#[test]
 fn schemas_are_printed_for_policies_and_tests() {
     let here = Path::new(".");
     let schema = |arguments: &[&str]| -> serde_json::Value {

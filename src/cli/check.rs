@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use flowspec::{Bytes, Direction};
+use flowspec::Direction;
 use gqos::files::{InvalidPolicy, PolicyFiles};
-use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces, mtu_of};
+use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces};
 use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source, WireNames};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
 use serde::Serialize;
@@ -89,7 +89,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             problems.extend(virtual_speeds(&policy));
             problems.extend(shared_wires(&policy));
             problems.extend(ports(&policy));
-            problems.extend(large_packets(&policy, mtu_of));
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             (Some(policy), problems, ExitCode::SUCCESS)
         }
@@ -282,39 +281,6 @@ fn ports(policy: &Policy) -> Vec<Problem> {
     problems
 }
 
-/// Warnings about templates whose packets exceed the MTU of every interface, where that of some is known to the kernel of
-/// this machine alone. Nothing is said where it may be larger elsewhere: on an interface that this machine does not have.
-fn large_packets(policy: &Policy, mtu_of: impl Fn(&str) -> Option<Bytes>) -> Vec<Problem> {
-    if policy.any_interface.is_some() {
-        return Vec::new();
-    }
-    let mut problems = Vec::new();
-    for (name, template) in &policy.templates {
-        let specs = Direction::BOTH.map(|side| *template.qos.get(side));
-        let sizes =
-            specs.iter().filter(|spec| spec.service_type.reserves()).filter_map(|spec| spec.max_sdu_size);
-        let Some(size) = sizes.max() else { continue };
-        let mtus = policy.interfaces.iter().map(|(interface, settings)| {
-            let known = settings.mtu.map(|mtu| (mtu, String::new()));
-            let of_kernel = || Some((mtu_of(interface)?, format!(", from /sys/class/net/{interface}/mtu")));
-            let (mtu, source) = known.or_else(of_kernel).filter(|(mtu, _)| *mtu < size)?;
-            Some((!source.is_empty(), format!("{mtu} on {interface}{source}")))
-        });
-        let Some(mtus) = mtus.collect::<Option<Vec<_>>>() else { continue };
-        // Where the policy states all of them, no interface admits the template on any machine.
-        if !mtus.iter().any(|(is_of_kernel, _)| *is_of_kernel) {
-            continue;
-        }
-        let texts: Vec<_> = mtus.into_iter().map(|(_, text)| text).collect();
-        let message = format!(
-            "template.{name} is refused as mtu on this machine: its max_sdu_size is {size}, and the MTU is {}",
-            texts.join("; ")
-        );
-        problems.push(Problem::new(Code::LargePackets, template.place.clone(), message));
-    }
-    problems
-}
-
 /// Prints the problems of each policy and their number on standard error.
 fn summarize(policies: &[(&[Problem], &[Source<'_>])]) {
     for (problems, sources) in policies {
@@ -325,50 +291,5 @@ fn summarize(policies: &[(&[Problem], &[Source<'_>])]) {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
         eprintln!("gqos: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The messages of the warnings where the kernel says that `eth0` carries 1500 B, and knows no other interface.
-    fn warnings(interfaces: &str, size: &str) -> Vec<String> {
-        let template = format!(
-            "[template.t]\nsending = {{ service_type = \"guaranteed\", token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\", max_sdu_size = \"{size}\" }}\n"
-        );
-        let text = format!("version = 1\n{interfaces}{template}");
-        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: &text }]).unwrap();
-        let mtu = |name: &str| (name == "eth0").then(|| Bytes::new(1500));
-        large_packets(&policy, mtu).into_iter().map(|problem| problem.message).collect()
-    }
-
-    #[test]
-    fn packets_above_the_mtu_that_the_kernel_reports_are_named_with_its_source() {
-        let interface = |name: &str, rest: &str| {
-            format!("[interface.{name}]\negress = {{ capacity = \"1 Gbit/s\" }}\n{rest}")
-        };
-        let eth0 = interface("eth0", "");
-        let warning = "template.t is refused as mtu on this machine: its max_sdu_size is 1501 B, and the MTU is 1500 B on eth0, from /sys/class/net/eth0/mtu";
-        assert_eq!(warnings(&eth0, "1501 B"), [warning]);
-        for (name, interfaces, size) in [
-            ("as large as the MTU", eth0.clone(), "1500 B"),
-            ("a stated MTU counts", interface("eth0", "mtu = \"9000 B\"\n"), "1501 B"),
-            (
-                "one that the policy states is no matter of this machine",
-                interface("eth0", "mtu = \"1400 B\"\n"),
-                "1501 B",
-            ),
-            ("another interface is elsewhere", format!("{eth0}{}", interface("eth1", "")), "1501 B"),
-            ("another carries it", format!("{eth0}{}", interface("eth1", "mtu = \"9000 B\"\n")), "1501 B"),
-            ("any interface", format!("{eth0}{}", interface("\"*\"", "")), "1501 B"),
-        ] {
-            assert_eq!(warnings(&interfaces, size), [""; 0], "{name}");
-        }
-        let both = format!("{eth0}{}", interface("eth1", "mtu = \"1400 B\"\n"));
-        assert!(
-            warnings(&both, "1501 B")[0]
-                .ends_with("1500 B on eth0, from /sys/class/net/eth0/mtu; 1400 B on eth1")
-        );
     }
 }

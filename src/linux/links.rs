@@ -170,14 +170,6 @@ pub fn bridge_of(name: &str) -> Option<String> {
     Some(target.file_name()?.to_str()?.to_owned())
 }
 
-/// The MTU of the interface with this name; `None` where there is none that can be seen.
-///
-/// - **Source**: sysfs, `/sys/class/net/NAME/mtu`.
-pub fn mtu_of(name: &str) -> Option<Bytes> {
-    let mtu = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("mtu")).ok()?;
-    mtu.trim().parse().ok().map(Bytes::new)
-}
-
 /// The speed that the kernel reports in Mbit/s. A link without one reports -1 or 0.
 fn speed_in(directory: &Path) -> Option<Rate> {
     let megabits = std::fs::read_to_string(directory.join("speed")).ok()?.trim().parse::<u64>().ok()?;

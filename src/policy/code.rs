@@ -147,10 +147,6 @@ codes! {
         "Packets do not leave by a port of a bridge or by a member of a bond as far as routes say, but by the bridge or the\n\
          bond: a flow is refused as unknown_interface where the policy has no table for that. Define it, and for a bridge name\n\
          the port as its parent: [interface.br0] parent = \"eth0\".";
-    LargePackets = "GQ0115", Warning, "a template whose packets exceed the MTU of this machine's interfaces",
-        "Every flow of the template is refused as mtu. Where the policy states no mtu for an interface, the kernel's counts:\n\
-         the message says what it is and from where. Raise it (ip link set dev eth0 mtu 9000), state the mtu of the\n\
-         interface, or give the template a smaller max_sdu_size.";
 }
 
 impl std::fmt::Display for Code {
