@@ -9,7 +9,6 @@ use super::footprint::Footprint;
 use super::measured::MeasuredFlows;
 use super::profile::{Demand, Profile};
 use super::rank::ChargedRank;
-use super::resource::Resource;
 use super::state::Account;
 use super::usage::AccountUse;
 use super::window::Window;
@@ -53,20 +52,13 @@ struct Headroom<'a> {
     relief: u64,
     /// When it binds.
     windows: Vec<Window>,
-    /// Whose charges are counted.
-    scope: Scope,
 }
 
 impl<'a> Headroom<'a> {
     fn new(declared: &'a Profile, relief: u64, limit: u64, windows: Vec<Window>, now: Moment) -> Self {
         let taken = windows.iter().map(|window| declared.highest(*window, now)).max().unwrap_or(0);
         let taken = taken.saturating_sub(relief);
-        let left = limit.saturating_sub(taken);
-        Self { taken, limit, left, declared, relief, windows, scope: Scope::Interface }
-    }
-
-    fn of(self, scope: Scope) -> Self {
-        Self { scope, ..self }
+        Self { taken, limit, left: limit.saturating_sub(taken), declared, relief, windows }
     }
 
     const fn fits(&self, rate: Rate) -> bool {
@@ -219,8 +211,9 @@ impl Account {
         if self.fits_always(context, direction, footprint, budget) {
             return Ok(());
         }
-        let now = context.now;
-        let link = self.link_headroom(context, direction, footprint, budget);
+        let relief = context.relief_for(direction, footprint, |_, _| true);
+        let (declared, now) = (context.usage.reserved.get(direction), context.now);
+        let link = Headroom::new(declared, relief, budget.get(), vec![footprint.window], now);
         let share = self.class_headroom(context, direction, footprint, &link);
         let narrower = share.as_ref().filter(|share| !share.fits(rate) && share.left < link.left);
         let binding = match narrower {
@@ -238,7 +231,7 @@ impl Account {
             asked: rate,
             reserved: Rate::new(binding.taken),
             budget: Rate::new(binding.limit),
-            holders: self.named_holders(context.flows, direction, binding.scope, when),
+            holders: self.named_holders(context.flows, direction, class.map(|(number, ..)| number), when),
             would_fit,
             least_latency: None,
             measured: match footprint.is_measured(direction) {
@@ -247,10 +240,6 @@ impl Account {
             },
             from,
             preemption: context.may_preempt(),
-            mar_threshold: match context.interface.class_model {
-                ClassModel::Mar(threshold) if narrower.is_some() => Some(threshold.of(budget)),
-                _ => None,
-            },
         });
         let (interface, besides) = (context.name.to_owned(), None);
         Err(match class {
@@ -306,19 +295,21 @@ impl Account {
             ClassModel::Mam => {
                 let share = share?;
                 match of_class() {
-                    Some((used, relief)) => {
-                        Some(Headroom::new(used, relief, share, always(), now).of(Scope::Class(number)))
-                    }
+                    Some((used, relief)) => Some(Headroom::new(used, relief, share, always(), now)),
                     // Nothing of the class was ever reserved.
-                    None => {
-                        let nothing = Headroom::new(link.declared, u64::MAX, share, Vec::new(), now);
-                        Some(nothing.of(Scope::Class(number)))
-                    }
+                    None => Some(Headroom::new(link.declared, u64::MAX, share, Vec::new(), now)),
                 }
             }
+            // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
             ClassModel::Rdm => {
-                let dolls = self.doll_headrooms(context, direction, footprint, budget);
-                dolls.map(|(_, headroom)| headroom).min_by_key(|headroom| headroom.left)
+                let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
+                    let constraint = doll_size(context.policy, doll, budget)?;
+                    let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
+                    let relief = context.relief_for(direction, footprint, inside);
+                    let taken = usage.dolls[doll].get(direction);
+                    Some(Headroom::new(taken, relief, constraint, always(), now))
+                });
+                dolls.min_by_key(|doll| doll.left)
             }
             // RFC 4126, table 1: within the share, equality included, anything that fits the link; while the class is
             // above it, only what leaves the threshold free. The link may carry less then than at other moments.
@@ -329,69 +320,6 @@ impl Account {
                 (!above.is_empty()).then(|| Headroom::new(link.declared, link.relief, limit, above, now))
             }
         }
-    }
-
-    /// What BC_b leaves for a flow, for every class type that its own is inside of. BC_0 is the budget, which is checked
-    /// anyway.
-    fn doll_headrooms<'a>(
-        &self,
-        context: &FitContext<'a>,
-        direction: Direction,
-        footprint: &Footprint,
-        budget: Rate,
-    ) -> impl Iterator<Item = (usize, Headroom<'a>)> {
-        let (context, window, is_measured) = (*context, footprint.window, footprint.clone());
-        let innermost = context.class.map_or(0, |(_, _, class)| usize::from(class.class_type));
-        (1..=innermost).filter_map(move |doll| {
-            let constraint = doll_size(context.policy, doll, budget)?;
-            let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
-            let relief = context.relief_for(direction, &is_measured, inside);
-            let taken = context.usage.dolls[doll].get(direction);
-            let headroom = Headroom::new(taken, relief, constraint, vec![window], context.now);
-            Some((doll, headroom.of(Scope::Type(doll))))
-        })
-    }
-
-    /// What is too scarce for the charge of a footprint in a direction: the budget, and what the class model leaves.
-    pub(crate) fn lacked_rates(
-        &self,
-        context: &FitContext<'_>,
-        direction: Direction,
-        footprint: &Footprint,
-    ) -> Vec<Resource> {
-        let Some(budget) = self.budget(context.interface, direction) else {
-            return vec![Resource::Budget(direction)];
-        };
-        let rate = *footprint.charged.get(direction);
-        let link = self.link_headroom(context, direction, footprint, budget);
-        let mut lacked: Vec<_> =
-            (!link.fits(rate)).then_some(Resource::Budget(direction)).into_iter().collect();
-        let Some((number, ..)) = context.class else { return lacked };
-        let share = || self.class_headroom(context, direction, footprint, &link);
-        let lacks_share = || share().is_some_and(|share| !share.fits(rate));
-        match context.interface.class_model {
-            ClassModel::Mam => lacked.extend(lacks_share().then_some(Resource::Share(number, direction))),
-            ClassModel::Mar(_) => lacked.extend(lacks_share().then_some(Resource::BelowThreshold(direction))),
-            ClassModel::Rdm => {
-                let dolls = self.doll_headrooms(context, direction, footprint, budget);
-                let scarce = dolls.filter(|(_, headroom)| !headroom.fits(rate));
-                lacked.extend(scarce.map(|(doll, _)| Resource::Doll(doll, direction)));
-            }
-        }
-        lacked
-    }
-
-    /// What the interface's budget leaves for a flow.
-    fn link_headroom<'a>(
-        &self,
-        context: &FitContext<'a>,
-        direction: Direction,
-        footprint: &Footprint,
-        budget: Rate,
-    ) -> Headroom<'a> {
-        let relief = context.relief_for(direction, footprint, |_, _| true);
-        let declared = context.usage.reserved.get(direction);
-        Headroom::new(declared, relief, budget.get(), vec![footprint.window], context.now)
     }
 
     /// Every limit that a footprint has to meet, as [`check`](Self::check) has it, where these limits depend on nothing but
@@ -444,17 +372,18 @@ impl Account {
         Some(limits)
     }
 
-    /// The flows that hold the most of what a scope counts at a moment.
-    fn named_holders(&self, flows: &Flows, direction: Direction, scope: Scope, when: Moment) -> Vec<Holder> {
-        let (class, innermost) = match scope {
-            Scope::Interface => (None, 0),
-            Scope::Class(class) => (Some(class), 0),
-            Scope::Type(doll) => (None, doll),
-        };
+    /// The flows that hold the most at a moment: of the class where the class is full.
+    fn named_holders(
+        &self,
+        flows: &Flows,
+        direction: Direction,
+        class: Option<u32>,
+        when: Moment,
+    ) -> Vec<Holder> {
         let most = self.most(direction, class);
         let is_there = |held: &&ChargedRank| {
-            let Footprint { window, class_type, .. } = flows.entry(held.rank.slot()).footprint;
-            window.start <= when && window.ends_after(when) && usize::from(class_type) >= innermost
+            let window = flows.entry(held.rank.slot()).footprint.window;
+            window.start <= when && window.ends_after(when)
         };
         let named = most.iter().filter(is_there).take(NAMED_HOLDERS);
         let holder = |held: &ChargedRank| Holder {

@@ -149,7 +149,7 @@ impl Ledger {
                 self.waiting.has(id)
             }
             // The flow waits for its best rendition, whether or not it got a lower one.
-            _ if may_wait && self.wait(request) => true,
+            _ if may_wait && self.waiting.join(request) => true,
             // The capacity of which it was notified, and which it did not take, is free for the flows behind it.
             _ => {
                 self.risen |= self.waiting.leave(id) && !took_all;

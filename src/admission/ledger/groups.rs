@@ -98,8 +98,7 @@ impl Ledger {
         self.flows.update_group(&group.footprint, self.now);
         self.tidy(&group.footprint);
         let charged = group.footprint.charged;
-        self.groups.insert(Arc::clone(&key), group);
-        self.relane_group(&key);
+        self.groups.insert(key, group);
         self.debug_check();
         Ok(Grant {
             charged,

@@ -1,15 +1,14 @@
 //! The queue of flows that wait for capacity: they were refused for lack of it, or got a lower rendition.
 //!
-//! Flows are notified in the order in which they were refused: no flow is notified of something, such as a budget or a
-//! class's share, that is too scarce for a flow that has waited longer, and what one flow was notified of is not offered to
-//! another. A notification reserves nothing: the first request gets the capacity. A notified flow that does not request again within [`GRACE`] loses its
+//! Flows are notified in the order in which they were refused: on an interface, no flow is notified before one that has
+//! waited longer there, and capacity of which one flow was notified is not offered to another. A notification reserves
+//! nothing: the first request gets the capacity. A notified flow that does not request again within [`GRACE`] loses its
 //! place, and so does a flow whose reservation would have ended by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Micros, Moment};
 
-use crate::admission::account::resource::Resource;
 use crate::admission::request::Request;
 
 /// How long a notified flow may take to request again.
@@ -24,10 +23,8 @@ pub(crate) struct WaitingQueue {
     pub(crate) queue: BTreeMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
     places: BTreeMap<String, u64>,
-    /// The places of the flows that compete for the same.
-    lanes: BTreeMap<Lane, BTreeSet<u64>>,
-    /// The places of each group's flows.
-    by_group: BTreeMap<String, BTreeSet<u64>>,
+    /// The places of each interface's flows.
+    by_interface: BTreeMap<String, BTreeSet<u64>>,
     /// When flows lose their places, with the places.
     due: BTreeSet<(Moment, u64)>,
     /// Whose limits the notified flows count against.
@@ -45,42 +42,33 @@ struct NotifiedOf {
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingRequest {
     pub(crate) request: Request,
-    pub(crate) lane: Lane,
     /// Once it is notified: until when it may request again.
     pub(crate) notified_until: Option<Moment>,
 }
 
-/// What a flow takes some of: flows of one lane compete for the same on the same interface.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Lane {
-    /// The interface's number.
-    pub(crate) interface: u32,
-    pub(crate) resources: Vec<Resource>,
-}
-
-/// The places of the flows that may be notified, in order: those of a lane until it is blocked.
+/// The places of the flows that may be notified, in order: those of an interface until it is full.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// The next place of each lane that is not blocked.
+    /// The next place of each interface that is not full.
     heads: BTreeSet<u64>,
 }
 
 impl Walk {
     /// Before the first place.
     pub(crate) fn begin(queue: &WaitingQueue) -> Self {
-        Self { heads: queue.lanes.values().filter_map(|places| places.first().copied()).collect() }
+        Self { heads: queue.by_interface.values().filter_map(|places| places.first().copied()).collect() }
     }
 
-    /// The next flow with its place. Without [`go_on`](Self::go_on) its lane is blocked.
+    /// The next flow with its place. Without [`go_on`](Self::go_on) its interface counts as full.
     pub(crate) fn next<'a>(&mut self, queue: &'a WaitingQueue) -> Option<(u64, &'a WaitingRequest)> {
         let place = self.heads.pop_first()?;
         queue.queue.get(&place).map(|waiter| (place, waiter))
     }
 
-    /// The lane of the flow at a place is not blocked: the flows behind it there may be notified as well.
+    /// The interface of the flow at a place is not full: the flows behind it there may be notified as well.
     pub(crate) fn go_on(&mut self, queue: &WaitingQueue, place: u64) {
-        let lane = queue.queue.get(&place).map(|waiter| &waiter.lane);
-        let places = lane.and_then(|lane| queue.lanes.get(lane));
+        let interface = queue.queue.get(&place).map(|waiter| &waiter.request.interface);
+        let places = interface.and_then(|interface| queue.by_interface.get(interface));
         let behind = places.and_then(|places| places.range(place + 1..).next());
         self.heads.extend(behind);
     }
@@ -157,19 +145,18 @@ impl WaitingQueue {
             self.notified.add(&waiter.request);
         }
         self.places.insert(waiter.request.id.clone(), place);
-        self.lanes.entry(waiter.lane.clone()).or_default().insert(place);
-        if let Some(group) = &waiter.request.group {
-            self.by_group.entry(group.clone()).or_default().insert(place);
-        }
+        self.by_interface.entry(waiter.request.interface.clone()).or_default().insert(place);
         self.queue.insert(place, waiter);
     }
 
     fn remove(&mut self, place: u64) -> Option<WaitingRequest> {
         let waiter = self.queue.remove(&place)?;
         self.places.remove(&waiter.request.id);
-        remove_place(&mut self.lanes, &waiter.lane, place);
-        if let Some(group) = &waiter.request.group {
-            remove_place(&mut self.by_group, group, place);
+        if let Some(places) = self.by_interface.get_mut(&waiter.request.interface) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_interface.remove(&waiter.request.interface);
+            }
         }
         if let Some(at) = waiter.due() {
             self.due.remove(&(at, place));
@@ -201,8 +188,8 @@ impl WaitingQueue {
     }
 
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
-    pub(crate) fn join(&mut self, request: &Request, lane: Lane) -> bool {
-        let waiter = WaitingRequest { request: request.clone(), lane, notified_until: None };
+    pub(crate) fn join(&mut self, request: &Request) -> bool {
+        let waiter = WaitingRequest { request: request.clone(), notified_until: None };
         if let Some(place) = self.places.get(&request.id).copied() {
             self.remove(place);
             self.insert(place, waiter);
@@ -216,19 +203,6 @@ impl WaitingQueue {
         true
     }
 
-    /// The flows, or those of a group alone, may compete for something else now.
-    pub(crate) fn relane(&mut self, group: Option<&str>, mut lane_of: impl FnMut(&Request) -> Lane) {
-        let places: Vec<u64> = match group {
-            Some(group) => self.by_group.get(group).into_iter().flatten().copied().collect(),
-            None => self.queue.keys().copied().collect(),
-        };
-        for place in places {
-            let Some(mut waiter) = self.remove(place) else { continue };
-            waiter.lane = lane_of(&waiter.request);
-            self.insert(place, waiter);
-        }
-    }
-
     /// Asserts that the queue and its index agree, and that it is within its limit.
     pub(crate) fn invariants(&self) {
         assert!(self.queue.len() <= MOST_WAITING, "{} flows wait", self.queue.len());
@@ -238,16 +212,11 @@ impl WaitingQueue {
             assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
             assert!(*place < self.next, "{id}: its place is not given out");
         }
-        let mut lanes: BTreeMap<Lane, BTreeSet<u64>> = BTreeMap::new();
-        let mut by_group: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        for (place, WaitingRequest { request, lane, .. }) in &self.queue {
-            lanes.entry(lane.clone()).or_default().insert(*place);
-            if let Some(group) = &request.group {
-                by_group.entry(group.clone()).or_default().insert(*place);
-            }
+        let mut by_interface: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for (place, WaitingRequest { request, .. }) in &self.queue {
+            by_interface.entry(request.interface.clone()).or_default().insert(*place);
         }
-        assert_eq!(self.lanes, lanes, "the places of the flows that compete for the same");
-        assert_eq!(self.by_group, by_group, "the places of each group's flows");
+        assert_eq!(self.by_interface, by_interface, "the places of each interface's flows");
         let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
         assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
         let mut notified = NotifiedOf::default();
@@ -262,16 +231,6 @@ impl WaitingQueue {
     }
 }
 
-/// Removes a place, and its key with the last one.
-fn remove_place<K: Ord>(places: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, place: u64) {
-    if let Some(of_key) = places.get_mut(key) {
-        of_key.remove(&place);
-        if of_key.is_empty() {
-            places.remove(key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use flowspec::Qos;
@@ -279,30 +238,26 @@ mod tests {
     use super::*;
     use crate::admission::request::NewFlow;
 
-    fn lane(interface: u32) -> Lane {
-        Lane { interface, resources: vec![Resource::Flows] }
-    }
-
-    /// The places that a walk over the whole queue tries, passing over those of lanes that are blocked.
-    fn tried_one_by_one(queue: &WaitingQueue, is_blocked_after: impl Fn(u64) -> bool) -> Vec<u64> {
-        let (mut blocked, mut tried) = (BTreeSet::new(), Vec::new());
+    /// The places that a walk over the whole queue tries, passing over those of interfaces that are full.
+    fn tried_one_by_one(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
+        let (mut full, mut tried) = (BTreeSet::new(), Vec::new());
         for (place, waiter) in &queue.queue {
-            if blocked.contains(&waiter.lane) {
+            if full.contains(&waiter.request.interface) {
                 continue;
             }
             tried.push(*place);
-            if is_blocked_after(*place) {
-                blocked.insert(&waiter.lane);
+            if is_full_after(*place) {
+                full.insert(&waiter.request.interface);
             }
         }
         tried
     }
 
-    fn tried(queue: &WaitingQueue, is_blocked_after: impl Fn(u64) -> bool) -> Vec<u64> {
+    fn tried(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
         let (mut walk, mut tried) = (Walk::begin(queue), Vec::new());
         while let Some((place, _)) = walk.next(queue) {
             tried.push(place);
-            if !is_blocked_after(place) {
+            if !is_full_after(place) {
                 walk.go_on(queue, place);
             }
         }
@@ -312,22 +267,21 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_walk_tries_the_flows_that_a_walk_over_the_whole_queue_tries_in_the_same_order(
-            changes in proptest::collection::vec((0_u8..40, 0_u32..5, 0_u8..4), 0..80),
-            blocked in proptest::collection::vec(proptest::bool::weighted(0.3), 80),
+            changes in proptest::collection::vec((0_u8..40, 0_u8..5, 0_u8..4), 0..80),
+            full in proptest::collection::vec(proptest::bool::weighted(0.3), 80),
         ) {
             let mut queue = WaitingQueue::default();
             for (id, interface, kind) in changes {
-                let id = format!("f{id}");
+                let (id, interface) = (format!("f{id}"), format!("eth{interface}"));
                 if kind == 0 {
                     queue.leave(&id);
                 } else {
-                    let request = Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::BEST_EFFORT);
-                    queue.join(&request, lane(interface));
+                    queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
                 }
                 queue.invariants();
             }
-            let is_blocked_after = |place: u64| blocked[usize::try_from(place).unwrap_or(0)];
-            proptest::prop_assert_eq!(tried(&queue, is_blocked_after), tried_one_by_one(&queue, is_blocked_after));
+            let is_full_after = |place: u64| full[usize::try_from(place).unwrap_or(0)];
+            proptest::prop_assert_eq!(tried(&queue, is_full_after), tried_one_by_one(&queue, is_full_after));
         }
     }
 
@@ -364,7 +318,7 @@ mod tests {
                     2 => if let Some(place) = queue.places.get(&id).copied() {
                         queue.set_notified(place, now.saturating_add(Micros::new(time)));
                     },
-                    _ => drop(queue.join(&request, lane(0))),
+                    _ => drop(queue.join(&request)),
                 }
                 queue.invariants();
                 for (client, group) in (0..4).flat_map(|client| (0..4).map(move |group| (client, group))) {
@@ -379,9 +333,8 @@ mod tests {
     fn a_walk_ends_at_the_first_flow_that_keeps_its_place() {
         let mut queue = WaitingQueue::default();
         for number in 0..1000 {
-            let id = format!("f{number}");
-            let request = Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::BEST_EFFORT);
-            queue.join(&request, lane(number % 2));
+            let (id, interface) = (format!("f{number}"), format!("eth{}", number % 2));
+            queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
         }
         assert_eq!(tried(&queue, |_| true), [0, 1]);
         assert_eq!(tried(&queue, |place| place != 1), [0, 1, 3]);

@@ -75,7 +75,6 @@ impl Ledger {
             drop(self.ungroup(name));
         }
         self.state_groups();
-        self.relane();
         self.risen = true;
         self.debug_check();
         Reload {

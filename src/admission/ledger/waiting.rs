@@ -1,7 +1,8 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
+use std::collections::BTreeSet;
+
 use super::group::Member;
-use super::lanes::Scarce;
 use super::prepare::{Constraint, Described, Wanted};
 use super::queue::{GRACE, Walk};
 use super::state::Ledger;
@@ -13,12 +14,6 @@ use crate::admission::request::Request;
 type Undo = Box<dyn FnOnce(&mut Ledger)>;
 
 impl Ledger {
-    /// A flow waits from now on, or keeps its place. Returns whether it waits.
-    pub(crate) fn wait(&mut self, request: &Request) -> bool {
-        let lane = self.lane_of(request);
-        self.waiting.join(request, lane)
-    }
-
     /// Notifies the flows that wait and fit now, in order, and gives them.
     pub(crate) fn notify_waiting(&mut self) -> Vec<String> {
         if self.waiting.queue.is_empty() {
@@ -30,10 +25,10 @@ impl Ledger {
         // What earlier flows are notified of counts as taken while the later ones are tried.
         let mut taken: Vec<Undo> = Vec::new();
         let mut walk = Walk::begin(&waiting);
-        // What is too scarce for flows that have waited longer.
-        let mut scarce = Scarce::new();
+        // The interfaces that have too little for a flow that has waited longer.
+        let mut full = BTreeSet::new();
         while let Some((place, waiter)) = walk.next(&waiting) {
-            if self.is_blocked(&waiter.lane, &scarce) {
+            if self.wire_numbers(&waiter.request.interface).iter().any(|number| full.contains(number)) {
                 continue;
             }
             let request = Request { start: None, ..waiter.request.clone() };
@@ -59,7 +54,7 @@ impl Ledger {
                     if !self.may_fit_later(&request, &refusal) {
                         walk.go_on(&waiting, place);
                     } else {
-                        scarce.extend(self.lacked_by(&request));
+                        full.extend(self.lacked_by(&request));
                     }
                     continue;
                 }
@@ -103,5 +98,38 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// The interfaces that are full for the flows behind one that does not fit: its own, and each parent that has too
+    /// little for it.
+    fn lacked_by(&mut self, request: &Request) -> Vec<u32> {
+        let own = self.interface_number(&request.interface);
+        let Ok(Described { entry, charge, .. }) = self.describe(request) else { return vec![own] };
+        let member = Member::of(&entry, &charge);
+        // What it has would be replaced.
+        let held = self.flows.get(&request.id);
+        let slot = held.as_ref().map(|held| held.footprint.slot);
+        let group = held.as_ref().and_then(|held| self.groups.get(held.group.as_ref()?));
+        let held_member = group.zip(slot).and_then(|(group, slot)| group.member(slot).cloned());
+        let group_before = group.map(|group| group.footprint.clone());
+        if let Some(held) = &held {
+            self.unbook(held);
+        }
+        let mut wanted = self.wanted(entry, member.as_deref());
+        if let Some(held) = &held {
+            let start = held.footprint.window.start.max(self.now);
+            wanted.entry = held.clone().costing(&charge);
+            wanted.entry.footprint.window.start = start;
+            wanted.old = Some(Box::new(held.clone()));
+        }
+        if let (Some(group), Some(before)) = (&mut wanted.group, group_before) {
+            group.held = before;
+        }
+        let lacking = self.without_group(&wanted, |ledger| ledger.lacking(&wanted));
+        if let Some(held) = &held {
+            self.book(held, held_member.map(Box::new));
+            self.tidy(&held.footprint);
+        }
+        lacking.into_iter().chain([own]).collect()
     }
 }
