@@ -29,6 +29,9 @@ pub struct Shortfall {
     /// Whether the policy allows preemption, which `would_fit` does not count on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preemption: bool,
+    /// What the interface's `mar_threshold` keeps free, where the flow's class is above its share: `budget` is less by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mar_threshold: Option<Rate>,
 }
 
 /// The number of a group that is too small for a member.
@@ -223,10 +226,14 @@ impl fmt::Display for Shortfall {
             measured,
             from,
             preemption,
+            mar_threshold,
         } = self;
         let (available, missing) = (self.available(), self.missing());
         write!(f, "{asked} asked, {reserved} reserved of {budget}, {available} available: {missing} short")?;
         f.write_str(&since(*from))?;
+        if let Some(threshold) = mar_threshold {
+            write!(f, "; the class is above its share, and mar_threshold keeps {threshold} free")?;
+        }
         for (index, Holder { id, charged }) in holders.iter().enumerate() {
             let lead = if index == 0 { "; most is held by" } else { "," };
             write!(f, "{lead} {id} ({charged})")?;

@@ -27,6 +27,7 @@ fn shortfall() -> Box<Shortfall> {
         measured,
         from: None,
         preemption: false,
+        mar_threshold: None,
     })
 }
 
@@ -163,6 +164,11 @@ fn a_message_counts_and_says_when_and_what_else_is_in_the_way() {
     assert_eq!(requests(50), "client c: more than 50 requests a second");
     let besides = Some(Box::new(Refusal::InfinitePeak { direction: Direction::Receiving }));
     let shortfall = Box::new(Shortfall { least_latency: None, measured: Rate::ZERO, ..*shortfall() });
+    let of_mar = Shortfall { mar_threshold: Some(Rate::new(1)), ..*shortfall.clone() }.to_string();
+    assert!(
+        of_mar.contains("; the class is above its share, and mar_threshold keeps 8 bit/s free; most"),
+        "{of_mar}"
+    );
     let refusal =
         Refusal::InterfaceBudget { interface: "eth0".into(), direction: SENDING, shortfall, besides };
     let end = "; at most 48 bit/s would fit, but for another limit: receiving: the class is charged by peak_bandwidth, which is infinite";

@@ -52,13 +52,20 @@ struct Headroom<'a> {
     relief: u64,
     /// When it binds.
     windows: Vec<Window>,
+    /// Whose charges are counted.
+    scope: Scope,
 }
 
 impl<'a> Headroom<'a> {
     fn new(declared: &'a Profile, relief: u64, limit: u64, windows: Vec<Window>, now: Moment) -> Self {
         let taken = windows.iter().map(|window| declared.highest(*window, now)).max().unwrap_or(0);
         let taken = taken.saturating_sub(relief);
-        Self { taken, limit, left: limit.saturating_sub(taken), declared, relief, windows }
+        let left = limit.saturating_sub(taken);
+        Self { taken, limit, left, declared, relief, windows, scope: Scope::Interface }
+    }
+
+    fn of(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
 
     const fn fits(&self, rate: Rate) -> bool {
@@ -231,7 +238,7 @@ impl Account {
             asked: rate,
             reserved: Rate::new(binding.taken),
             budget: Rate::new(binding.limit),
-            holders: self.named_holders(context.flows, direction, class.map(|(number, ..)| number), when),
+            holders: self.named_holders(context.flows, direction, binding.scope, when),
             would_fit,
             least_latency: None,
             measured: match footprint.is_measured(direction) {
@@ -240,6 +247,10 @@ impl Account {
             },
             from,
             preemption: context.may_preempt(),
+            mar_threshold: match context.interface.class_model {
+                ClassModel::Mar(threshold) if narrower.is_some() => Some(threshold.of(budget)),
+                _ => None,
+            },
         });
         let (interface, besides) = (context.name.to_owned(), None);
         Err(match class {
@@ -295,9 +306,14 @@ impl Account {
             ClassModel::Mam => {
                 let share = share?;
                 match of_class() {
-                    Some((used, relief)) => Some(Headroom::new(used, relief, share, always(), now)),
+                    Some((used, relief)) => {
+                        Some(Headroom::new(used, relief, share, always(), now).of(Scope::Class(number)))
+                    }
                     // Nothing of the class was ever reserved.
-                    None => Some(Headroom::new(link.declared, u64::MAX, share, Vec::new(), now)),
+                    None => {
+                        let nothing = Headroom::new(link.declared, u64::MAX, share, Vec::new(), now);
+                        Some(nothing.of(Scope::Class(number)))
+                    }
                 }
             }
             // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
@@ -307,7 +323,7 @@ impl Account {
                     let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
                     let relief = context.relief_for(direction, footprint, inside);
                     let taken = usage.dolls[doll].get(direction);
-                    Some(Headroom::new(taken, relief, constraint, always(), now))
+                    Some(Headroom::new(taken, relief, constraint, always(), now).of(Scope::Type(doll)))
                 });
                 dolls.min_by_key(|doll| doll.left)
             }
@@ -372,18 +388,17 @@ impl Account {
         Some(limits)
     }
 
-    /// The flows that hold the most at a moment: of the class where the class is full.
-    fn named_holders(
-        &self,
-        flows: &Flows,
-        direction: Direction,
-        class: Option<u32>,
-        when: Moment,
-    ) -> Vec<Holder> {
+    /// The flows that hold the most of what a scope counts at a moment.
+    fn named_holders(&self, flows: &Flows, direction: Direction, scope: Scope, when: Moment) -> Vec<Holder> {
+        let (class, innermost) = match scope {
+            Scope::Interface => (None, 0),
+            Scope::Class(class) => (Some(class), 0),
+            Scope::Type(doll) => (None, doll),
+        };
         let most = self.most(direction, class);
         let is_there = |held: &&ChargedRank| {
-            let window = flows.entry(held.rank.slot()).footprint.window;
-            window.start <= when && window.ends_after(when)
+            let Footprint { window, class_type, .. } = flows.entry(held.rank.slot()).footprint;
+            window.start <= when && window.ends_after(when) && usize::from(class_type) >= innermost
         };
         let named = most.iter().filter(is_there).take(NAMED_HOLDERS);
         let holder = |held: &ChargedRank| Holder {
