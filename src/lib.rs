@@ -85,6 +85,7 @@ pub mod doctor;
 pub mod engine;
 pub mod failure;
 pub mod files;
+pub mod kernel;
 #[cfg(feature = "lab")]
 pub mod lab;
 #[cfg(feature = "host")]

@@ -27,25 +27,30 @@ const PURE: &[&str] = &[
     "src/scenario",
     "src/control",
     "src/failure.rs",
+    "src/kernel",
     "src/chart",
 ];
 
 /// What each module of the root package may name of the others. `cli` and `main.rs` may name everything.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("failure", &[]),
+    ("kernel", &[]),
     ("chart", &[]),
     ("policy", &[]),
     ("files", &["policy", "failure"]),
-    ("admission", &["policy", "failure"]),
-    ("tc", &["failure"]),
-    ("telemetry", &["policy", "admission", "tc", "failure"]),
-    ("manager", &["policy", "admission", "tc", "telemetry", "failure"]),
-    ("scenario", &["policy", "admission", "manager", "telemetry", "failure"]),
-    ("control", &["policy", "admission", "tc", "manager", "telemetry", "failure"]),
-    ("linux", &["tc", "failure"]),
-    ("doctor", &["tc", "linux", "lab", "failure"]),
-    ("engine", &["policy", "admission", "tc", "control", "manager", "telemetry", "linux", "failure"]),
-    ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
+    ("admission", &["policy", "failure", "kernel"]),
+    ("tc", &["failure", "kernel"]),
+    ("telemetry", &["policy", "admission", "tc", "failure", "kernel"]),
+    ("manager", &["policy", "admission", "tc", "telemetry", "failure", "kernel"]),
+    ("scenario", &["policy", "admission", "manager", "telemetry", "failure", "kernel"]),
+    ("control", &["policy", "admission", "tc", "manager", "telemetry", "failure", "kernel"]),
+    ("linux", &["tc", "failure", "kernel"]),
+    ("doctor", &["tc", "linux", "lab", "failure", "kernel"]),
+    (
+        "engine",
+        &["policy", "admission", "tc", "control", "manager", "telemetry", "linux", "failure", "kernel"],
+    ),
+    ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure", "kernel"]),
     ("proxy", &["policy", "engine", "connect", "failure"]),
     (
         "daemon",
@@ -61,10 +66,25 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "tc",
             "chart",
             "failure",
+            "kernel",
         ],
     ),
     ("tower", &["connect", "engine"]),
-    ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "chart", "failure"]),
+    (
+        "lab",
+        &[
+            "policy",
+            "admission",
+            "tc",
+            "telemetry",
+            "engine",
+            "connect",
+            "linux",
+            "chart",
+            "failure",
+            "kernel",
+        ],
+    ),
 ];
 
 /// No file below `places`, but for those in `except`, names any of the paths.

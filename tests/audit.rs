@@ -85,7 +85,7 @@ impl Site {
             Input::Seen(Seen { interface, index, mtu, speed, root, shares_wire_with: None })
         };
         site.feed(seen("eth0", 2, Root::Default));
-        site.feed(seen("eth1", 3, Root::Taken { holder: "another".into() }));
+        site.feed(seen("eth1", 3, Root::Taken { holder: "another".to_owned().into() }));
         site
     }
 

@@ -108,11 +108,11 @@ fn decisions() -> Vec<serde_json::Value> {
     let mut decisions: Vec<_> = TRACE.iter().map(decide).collect();
     let mut enforced = decisions[1].clone();
     enforced.set_enforced(Enforced {
-        class: Some("6771:100 dev eth0".to_owned()),
+        class: Some("6771:100 dev eth0".parse().unwrap()),
         shared: false,
         sending: true,
         receiving: false,
-        receiving_class: Some("6771:100 dev gqi2".to_owned()),
+        receiving_class: Some("6771:100 dev gqi2".parse().unwrap()),
         lacking: vec![Lack::ReceivedDatagrams],
     });
     decisions.push(enforced);

@@ -7,10 +7,9 @@ use gqos::doctor::{
     Facts, FeatureState, Finding, FindingState, InterfaceFacts, Privileges, SystemFacts, judge,
 };
 use gqos::failure::KernelCall;
+use gqos::kernel::ClaimHolder;
 use gqos::linux::features::{Feature, Untried};
-use gqos::linux::{
-    ClaimHolder, ConfinementOffer, FoundFilter, Ingress, LinkDetails, Offloads, ReportedSpeed,
-};
+use gqos::linux::{ConfinementOffer, FoundFilter, Ingress, LinkDetails, Offloads, ReportedSpeed};
 use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ObservedRoot, ROOT_QDISC, Redirect, Target};
 
 /// A machine that lacks nothing.

@@ -100,7 +100,7 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     let id = world.kernel.held.take().unwrap()[0];
     let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
-    assert_eq!(decision.enforced().cloned().unwrap().class.as_deref(), Some("6771:100 dev eth0"));
+    assert_eq!(decision.enforced().cloned().unwrap().class.unwrap().to_string(), "6771:100 dev eth0");
     assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Provisional));
     world.feed(Input::Connected { id: "v1".into() });
     assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Established));
@@ -291,7 +291,7 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
         world.close("v1");
         world.assert_clean(enforcement);
     }
-    let mut world = World::seen("auto", Root::Taken { holder: "process 7, gqos demo".into() });
+    let mut world = World::seen("auto", Root::Taken { holder: "process 7, gqos demo".to_owned().into() });
     let refused = world.refused("v1", 6);
     assert_eq!(refused.reason(), Some(Reason::TrafficControl));
     assert!(

@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::request::Grant;
 use super::response::{Fits, Refused, ReleasedFlow, Response};
 use super::totals::Totals;
+use crate::kernel::KernelClass;
 use crate::policy::Place;
 
 /// What was decided, with the interface's totals after it.
@@ -281,12 +282,12 @@ struct DecisionRecord<'a> {
 /// The part of the record about [`Enforced`]: what is lacking is a sentence.
 #[derive(Serialize)]
 struct EnforcedRecord<'a> {
-    class: Option<&'a str>,
+    class: Option<&'a KernelClass>,
     shared: bool,
     sending: bool,
     receiving: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receiving_class: Option<&'a str>,
+    receiving_class: Option<&'a KernelClass>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<String>,
 }
@@ -294,11 +295,11 @@ struct EnforcedRecord<'a> {
 impl<'a> From<&'a Enforced> for EnforcedRecord<'a> {
     fn from(enforced: &'a Enforced) -> Self {
         Self {
-            class: enforced.class.as_deref(),
+            class: enforced.class.as_ref(),
             shared: enforced.shared,
             sending: enforced.sending,
             receiving: enforced.receiving,
-            receiving_class: enforced.receiving_class.as_deref(),
+            receiving_class: enforced.receiving_class.as_ref(),
             lacking: enforced.lacking_text(),
         }
     }

@@ -3,20 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::not_programmed::NotProgrammed;
+use crate::kernel::KernelClass;
 
 /// What enforces a flow's reservation, and where.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Enforced {
-    /// The kernel class that carries what is sent, in `tc`'s notation.
-    pub class: Option<String>,
+    /// The kernel class that carries what is sent.
+    pub class: Option<KernelClass>,
     /// Whether other flows share that class.
     pub shared: bool,
     /// Whether a token bucket in user space delays what the socket sends.
     pub sending: bool,
     /// Whether reads are delayed in user space, so that the peer slows down.
     pub receiving: bool,
-    /// The kernel class that carries what is received, in `tc`'s notation: on the ifb of the interface.
-    pub receiving_class: Option<String>,
+    /// The kernel class that carries what is received: on the ifb of the interface.
+    pub receiving_class: Option<KernelClass>,
     /// What is reserved and not enforced.
     pub lacking: Vec<Lack>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::failure::KernelFailure;
+use crate::kernel::{ClaimHolder, Differences, Handle};
 
 /// Why traffic control is not programmed on an interface: reservations there are enforced in user space alone.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
@@ -17,8 +18,8 @@ pub enum NotProgrammed {
     ForeignRoot {
         /// The kind of qdisc, as in `tc qdisc show`.
         kind: String,
-        /// Its handle in `tc`'s notation.
-        handle: String,
+        /// Its handle.
+        handle: Handle,
     },
     /// Another program's qdisc is at the root. The policy says `takeover = true`, and the qdisc could not be restored.
     #[error(
@@ -27,8 +28,8 @@ pub enum NotProgrammed {
     ForeignRootNotSavable {
         /// The kind of qdisc, as in `tc qdisc show`.
         kind: String,
-        /// Its handle in `tc`'s notation.
-        handle: String,
+        /// Its handle.
+        handle: Handle,
         /// The part of its tree that a dump does not describe as a whole: `its red 10:`.
         part: String,
     },
@@ -36,7 +37,7 @@ pub enum NotProgrammed {
     #[error("another gqos manages the interface: {holder}")]
     Taken {
         /// Its process and command.
-        holder: String,
+        holder: ClaimHolder,
     },
     /// The tree's rates follow from the capacity, which is unknown.
     #[error("the capacity is \"auto\" and the kernel reports no link speed")]
@@ -47,8 +48,8 @@ pub enum NotProgrammed {
     /// The kernel's tree is not as it was programmed.
     #[error("the tree was changed and is being repaired: {found}")]
     Repairing {
-        /// The first differences from the tree that was programmed, in words.
-        found: String,
+        /// The differences from the tree that was programmed.
+        found: Differences,
     },
     /// Another program's qdisc has what the interface receives. It is never replaced.
     #[error("the {kind} qdisc is not gqos's and is left alone")]
@@ -101,6 +102,7 @@ impl From<KernelFailure> for NotProgrammed {
 mod tests {
     use super::*;
     use crate::failure::{Cause, KernelCall};
+    use crate::kernel::Difference;
     use flowspec::Errno;
 
     #[track_caller]
@@ -114,11 +116,11 @@ mod tests {
     fn each_reason_has_a_text_and_survives_json() {
         check(NotProgrammed::PolicySaysUserSpace, "the policy says enforcement = \"user-space\"");
         check(
-            NotProgrammed::ForeignRoot { kind: "htb".into(), handle: "1:".into() },
+            NotProgrammed::ForeignRoot { kind: "htb".into(), handle: Handle::qdisc(1) },
             "the root qdisc (htb 1:) is not gqos's and is left alone",
         );
         check(
-            NotProgrammed::Taken { holder: "process 7, gqos demo".into() },
+            NotProgrammed::Taken { holder: ClaimHolder { pid: Some(7), command: "gqos demo".into() } },
             "another gqos manages the interface: process 7, gqos demo",
         );
         check(
@@ -126,7 +128,8 @@ mod tests {
             "the capacity is \"auto\" and the kernel reports no link speed",
         );
         check(NotProgrammed::Preparing, "the tree is being set up");
-        let found = "class 6771:100 is missing".to_owned();
+        let class = Handle::qdisc(0x6771).class(0x100);
+        let found = Differences::one(Difference::ClassMissing { class });
         check(
             NotProgrammed::Repairing { found },
             "the tree was changed and is being repaired: class 6771:100 is missing",

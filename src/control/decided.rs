@@ -121,7 +121,7 @@ mod tests {
         for (at, operation) in (0..).zip(operations) {
             let mut decision = ledger.decide(Moment::from_micros(at), &operation).decision;
             decision.set_enforced(Enforced {
-                class: Some("6771:100".into()),
+                class: Some("6771:100 dev eth0".parse().unwrap()),
                 shared: false,
                 sending: true,
                 receiving: false,

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::failure::KernelFailure;
+use crate::kernel::ClaimHolder;
 use crate::lab::Site;
 use crate::linux::features::{Feature, Untried};
 use crate::linux::{
-    Claim, ClaimHolder, ConfinementOffer, FoundFilter, Ingress, LinkDetails, Netlink, ReportedSpeed,
-    namespace,
+    Claim, ConfinementOffer, FoundFilter, Ingress, LinkDetails, Netlink, ReportedSpeed, namespace,
 };
 use crate::tc::ObservedRoot;
 

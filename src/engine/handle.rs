@@ -13,6 +13,7 @@ use super::report::InterfaceReport;
 use super::request::{ReceivedPackets, Rendition, ReservationRequest};
 use super::reservation::{Granted, ReservationBackend};
 use crate::admission::{NotProgrammed, Operation};
+use crate::kernel::KernelClass;
 use crate::linux::RouteQuery;
 use crate::manager::Answer;
 
@@ -68,7 +69,7 @@ pub trait Engine: ReservationBackend {
         &self,
         id: String,
         packets: ReceivedPackets,
-    ) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+    ) -> EngineFuture<'_, Result<KernelClass, NotProgrammed>> {
         let _ = (id, packets);
         Box::pin(std::future::ready(Err(NotProgrammed::NotSeen)))
     }

@@ -31,6 +31,7 @@ use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{NotProgrammed, Operation, Refusal};
+use crate::kernel::KernelClass;
 use crate::linux::{
     Claim, ClassState, Link, LinkEvents, Netlink, NotSavable, ReceivingLinks, RouteEvents, RouteQuery,
     SavedTree,
@@ -366,7 +367,7 @@ impl Engine for LocalEngine {
         &self,
         id: String,
         packets: ReceivedPackets,
-    ) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+    ) -> EngineFuture<'_, Result<KernelClass, NotProgrammed>> {
         let arriving = packets.arriving();
         Box::pin(async move {
             let refused = {
@@ -459,7 +460,7 @@ impl Kernel for Netlink {
         Box::pin(async move {
             let claim = Claim::interface(index)?;
             let root = match (&claim, Self::root(&netlink, index).await?.root.own().and_then(own_or_none)) {
-                (Err(holder), _) => Root::Taken { holder: holder.to_string() },
+                (Err(holder), _) => Root::Taken { holder: holder.clone() },
                 (Ok(_), Ok(None)) => Root::Default,
                 (Ok(_), Ok(Some(root))) => Root::Ours(root),
                 (Ok(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
@@ -471,7 +472,7 @@ impl Kernel for Netlink {
     fn kept_root(&self, index: u32) -> ClaimedRoot {
         let (root, claim) = match Claim::interface(index) {
             Ok(Ok(claim)) => (Root::Kept(OWN_ROOT), Some(claim)),
-            Ok(Err(holder)) => (Root::Taken { holder: holder.to_string() }, None),
+            Ok(Err(holder)) => (Root::Taken { holder }, None),
             Err(failure) => (Root::Unread { failure }, None),
         };
         ClaimedRoot { root, claim, saved: None }

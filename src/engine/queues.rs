@@ -19,6 +19,7 @@ use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
+use crate::kernel::KernelClass;
 use crate::linux::Link;
 use crate::manager::{Answer, ChangeId};
 use crate::tc::{Arriving, Change};
@@ -38,7 +39,7 @@ pub(super) enum EngineCommand {
     /// A client's operation on the ledger.
     Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
     /// A flow is to have a class for what it receives.
-    Receive { id: String, arriving: Arriving, reply: oneshot::Sender<Result<String, NotProgrammed>> },
+    Receive { id: String, arriving: Arriving, reply: oneshot::Sender<Result<KernelClass, NotProgrammed>> },
     /// A flow's packets leave by this link, on which it is to be requested.
     Reroute { id: String, link: Arc<Link>, reply: Option<RerouteReply> },
     /// A flow's peer has answered.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::kernel::Kernel;
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
+use crate::kernel::KernelClass;
 use crate::linux::{ClassState, ReceivingLinks};
 use crate::tc::{
     Arriving, Desired, ForeignRoot, Framed, Handle, LARGEST_FLOW_CLASSES, LinkShape, PlacedFilter,
@@ -47,7 +48,7 @@ pub(super) struct ReceiverChange {
 }
 
 /// Where a flow's class is reported.
-pub(super) type ReceiveReply = oneshot::Sender<Result<String, NotProgrammed>>;
+pub(super) type ReceiveReply = oneshot::Sender<Result<KernelClass, NotProgrammed>>;
 
 /// What became of a change of an interface's ifb.
 pub(super) struct ChangedIfb {

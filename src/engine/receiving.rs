@@ -11,6 +11,7 @@ use super::patience::{in_time, patience};
 use super::queues::Job;
 use super::receiver::{ChangedIfb, NoReceiver, ReceiveReply, Receiver, ReceiverChange};
 use crate::admission::NotProgrammed;
+use crate::kernel::KernelClass;
 use crate::linux::ReceivingLinks;
 use crate::tc::{Arriving, Framed, ReceivingChange, receiver_name};
 
@@ -210,8 +211,8 @@ impl Driver {
         }
         let Some((id, reply)) = joins else { return };
         let class = result.and_then(|receiver| {
-            let class = receiver.flows.get(&id).map(|flow| flow.class).ok_or(NotProgrammed::NotSeen)?;
-            Ok(format!("{class} dev {}", receiver_name(index)))
+            let handle = receiver.flows.get(&id).map(|flow| flow.class).ok_or(NotProgrammed::NotSeen)?;
+            Ok(KernelClass { handle, device: receiver_name(index) })
         });
         // The caller may have gone; then its reservation is released.
         let _ = reply.send(class);

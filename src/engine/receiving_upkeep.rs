@@ -11,8 +11,9 @@ use super::queues::Job;
 use super::receiver::Receiver;
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
+use crate::kernel::{Difference, Differences};
 use crate::linux::{LinkState, ReceivingLinks};
-use crate::tc::{Difference, Differences, ReceivingState, receiver_name};
+use crate::tc::{ReceivingState, receiver_name};
 use crate::telemetry::event::{Event, TreeChanged};
 
 /// The pauses are those of trees: see `upkeep`.
@@ -88,13 +89,13 @@ impl Driver {
                 }
             }
             Ok(ReceivingState::Changed(tree)) => {
-                self.report_receiver_changed(index, Differences::repaired_by(&tree));
+                self.report_receiver_changed(index, tree.repaired());
                 let change = crate::tc::ReceivingChange { tree, ..Default::default() };
                 self.change_receiver(index, receiver.changed(change), None);
             }
             Ok(ReceivingState::Gone(found)) => {
                 self.report_receiver_changed(index, found.clone());
-                self.lack_receiver(index, NotProgrammed::Repairing { found: found.to_string() });
+                self.lack_receiver(index, NotProgrammed::Repairing { found });
                 if let Some(receiver) = self.receivers.get(&index).cloned() {
                     self.change_receiver(index, receiver.set_up(), None);
                 }
@@ -114,7 +115,7 @@ impl Driver {
         }
         let found = Differences::one(Difference::IfbMissing);
         self.report_receiver_changed(index, found.clone());
-        self.lack_receiver(index, NotProgrammed::Repairing { found: found.to_string() });
+        self.lack_receiver(index, NotProgrammed::Repairing { found });
         self.upkeep.receivers.add(&index, Duration::ZERO, REPAIR);
     }
 

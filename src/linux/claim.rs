@@ -5,7 +5,6 @@
 //! claim where the process that listens can hold one: a process without CAP_NET_ADMIN cannot program the interface, and
 //! its sockets keep no other process from it.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
@@ -21,6 +20,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::task::AbortHandle;
 
 use crate::failure::{KernelCall, KernelFailure};
+use crate::kernel::ClaimHolder;
 
 /// The right to program the root qdisc of an interface, until dropped.
 #[derive(Debug)]
@@ -28,15 +28,6 @@ pub struct Claim {
     listener: UnixListener,
     /// Accepts connections, so that the queue of those that wait is never full.
     service: Option<AbortHandle>,
-}
-
-/// The process that has claimed an interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClaimHolder {
-    /// Its number; `None` where it is in another PID namespace.
-    pub pid: Option<i32>,
-    /// Its command line; empty where `/proc` does not show it.
-    pub command: String,
 }
 
 /// CAP_NET_ADMIN, `linux/capability.h`.
@@ -68,7 +59,7 @@ impl Claim {
                 other => holder = other,
             }
         }
-        Ok(Err(holder.unwrap_or(ClaimHolder { pid: None, command: String::new() })))
+        Ok(Err(holder.unwrap_or(ClaimHolder::ELSEWHERE)))
     }
 
     /// The process that has claimed the interface with this number, if one has. Claims nothing.
@@ -101,16 +92,6 @@ impl Drop for Claim {
         let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         if let Some(service) = &self.service {
             service.abort();
-        }
-    }
-}
-
-impl fmt::Display for ClaimHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.pid, self.command.as_str()) {
-            (None, _) => f.write_str("a process of another PID namespace"),
-            (Some(pid), "") => write!(f, "process {pid}"),
-            (Some(pid), command) => write!(f, "process {pid}, {command}"),
         }
     }
 }

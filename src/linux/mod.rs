@@ -70,7 +70,7 @@ mod transport;
 
 pub use attach::{NotASocket, PassedSocket, ProcessDescriptor, random_name, socket_of_process};
 pub use cgroup::{CgroupClass, classify_cgroup, release_cgroup};
-pub use claim::{Claim, ClaimHolder};
+pub use claim::Claim;
 pub use confine::{AllowedPaths, Confinement, ConfinementOffer, DescriptorTaker, confine};
 pub use descriptors::send_with_descriptor;
 pub use file_watch::FileWatch;

@@ -9,9 +9,10 @@ use super::receiving::{QDISC, ReceivingLinks, U32};
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{handle_of, header, kind, options};
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
+use crate::kernel::{Difference, Differences};
 use crate::tc::{
-    Desired, Difference, Differences, FILTER_PRIORITY, Filter, ForeignRoot, Handle, INGRESS, INGRESS_QDISC,
-    PlacedFilter, Queue, ROOT_QDISC, ReceivingState, diff, flow_tables, receiver_name,
+    Desired, FILTER_PRIORITY, Filter, ForeignRoot, Handle, INGRESS, INGRESS_QDISC, PlacedFilter, Queue,
+    ROOT_QDISC, ReceivingState, diff, flow_tables, receiver_name,
 };
 
 /// A filter as a dump has it.

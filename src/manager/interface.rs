@@ -86,10 +86,10 @@ impl Interface {
         let (state, change) = match (enforcement, &seen.root, shape) {
             (Enforcement::UserSpace, ..) => user_space(NotProgrammed::PolicySaysUserSpace),
             (_, Root::Foreign { kind, handle }, _) => {
-                user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: handle.to_string() })
+                user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: *handle })
             }
             (_, Root::NotSavable { kind, handle, part }, _) => {
-                let (kind, handle, part) = (kind.clone(), handle.to_string(), part.clone());
+                let (kind, handle, part) = (kind.clone(), *handle, part.clone());
                 user_space(NotProgrammed::ForeignRootNotSavable { kind, handle, part })
             }
             (_, Root::Unread { failure }, _) => user_space(failure.clone().into()),

@@ -11,7 +11,7 @@ use super::turn::{DecisionReply, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::{Capacity, WireNames};
-use crate::tc::{Change, ClassBlock, Differences, ForeignRoot, LinkRates, LinkShape, ObservedTree, diff};
+use crate::tc::{Change, ClassBlock, ForeignRoot, LinkRates, LinkShape, ObservedTree, diff};
 use crate::telemetry::event::{
     Event, InterfaceGone, InterfaceOvercommitted, InterfaceSharesWire, InterfaceWithinBudget, TreeChanged,
 };
@@ -139,7 +139,7 @@ impl Manager {
         let Some(tree) = interface.tree() else { return };
         match observed.map(|observed| diff(tree, &observed)) {
             Err(ForeignRoot { kind, handle }) => {
-                self.suspend(turn, name, NotProgrammed::ForeignRoot { kind, handle: handle.to_string() });
+                self.suspend(turn, name, NotProgrammed::ForeignRoot { kind, handle });
             }
             Ok(change) if change.ops.is_empty() => {
                 if interface.confirm() && interface.not_programmed().is_none() {
@@ -148,8 +148,8 @@ impl Manager {
                 }
             }
             Ok(repair) => {
-                let found = Differences::repaired_by(&repair);
-                interface.doubt(NotProgrammed::Repairing { found: found.to_string() });
+                let found = repair.repaired();
+                interface.doubt(NotProgrammed::Repairing { found: found.clone() });
                 turn.record(|| Event::TreeChanged(TreeChanged { interface: name.to_owned(), found }));
                 self.apply(turn, name, repair, Purpose::Repair);
             }

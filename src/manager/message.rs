@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss, Reason};
 use crate::failure::KernelFailure;
+use crate::kernel::{ClaimHolder, Handle};
 use crate::policy::{PeerTimeouts, Policy};
-use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, ObservedTree};
+use crate::tc::{Change, ForeignRoot, HtbRoot, ObservedTree};
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::Audited;
 
@@ -173,7 +174,7 @@ pub enum Root {
     /// Another running gqos has claimed the interface.
     Taken {
         /// Its process and command.
-        holder: String,
+        holder: ClaimHolder,
     },
     /// It is not known, since the kernel does not answer.
     Unread {

@@ -16,6 +16,7 @@ use crate::admission::{
     Decision, EndedFlow, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
 };
 use crate::failure::KernelFailure;
+use crate::kernel::KernelClass;
 use crate::policy::Policy;
 use crate::tc;
 use crate::telemetry::audit::AuditFact;
@@ -322,7 +323,7 @@ impl Manager {
         };
         let class = class.filter(|_| lacking.is_empty());
         Enforced {
-            class: class.map(|class| format!("{class} dev {interface}")),
+            class: class.map(|handle| KernelClass { handle, device: interface.clone() }),
             shared: class.is_some_and(|class| {
                 tc::is_shared_class(class) || known.is_some_and(|known| known.is_of_a_group(class))
             }),

@@ -5,7 +5,7 @@
 //!
 //! Source: `linux/bpf.h` (`struct __sk_buff`), kernel `Documentation/bpf/standardization/instruction-set.rst`.
 
-use super::handle::Handle;
+use crate::kernel::Handle;
 
 /// The instructions of a program of the type CGROUP_SKB for `BPF_CGROUP_INET_EGRESS`, as `struct bpf_insn`.
 pub fn cgroup_program(class: Handle) -> Vec<[u8; 8]> {

@@ -2,9 +2,9 @@
 
 use flowspec::Bytes;
 
-use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
 use super::queue::{ClassQueue, QueueKind};
+use crate::kernel::Handle;
 
 /// One request to the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

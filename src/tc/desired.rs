@@ -19,11 +19,11 @@ use std::collections::BTreeMap;
 use flowspec::{Micros, Rate};
 
 use super::change::{Change, Op};
-use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
 use super::idle::{IdleClass, LEAST_POOLED, MOST_COUNTED};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
 use super::shape::{Framed, LinkShape};
+use crate::kernel::Handle;
 
 /// The tree that an interface is to have.
 #[derive(Clone, Debug, Eq, PartialEq)]

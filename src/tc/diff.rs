@@ -103,12 +103,12 @@ mod tests {
 
     use super::super::fifo::Bfifo;
     use super::super::fq_codel::FqCodel;
-    use super::super::handle::Handle;
     use super::super::htb::HtbRoot;
     use super::super::layout::{LARGEST_FLOW_CLASSES, ROOT_QDISC, flow_class, shared_class};
     use super::super::observed::ObservedRoot;
     use super::super::shape::{Framed, LinkRates, LinkShape};
     use super::*;
+    use crate::kernel::Handle;
 
     /// The rules of sch_htb and sch_fifo for the operations of this module.
     #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,7 @@ use netlink_packet_core::{DecodeError, DefaultNla, NlasIterator};
 
 use super::attributes::{attribute, emit, nest, read_u32};
 use super::flower::FlowerKey;
-use super::handle::Handle;
+use crate::kernel::Handle;
 
 /// A classifier with its options.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,7 +8,7 @@ use flowspec::{Bytes, Micros, Rate};
 use netlink_packet_core::{DecodeError, DefaultNla, NlasIterator};
 
 use super::attributes::{attribute, emit, read_u32};
-use super::handle::Handle;
+use crate::kernel::Handle;
 
 /// The HTB at the root of an interface, which has all classes below it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,10 +10,10 @@
 
 use flowspec::{Bytes, Micros, Rate};
 
-use super::handle::Handle;
 use super::htb::HtbClass;
 use super::layout::{LINK_CLASS, flow_number};
 use super::shape::{DEFAULT_PRIO, LinkRates, LinkShape};
+use crate::kernel::Handle;
 
 /// The size from which a tree keeps idle classes: below it a class is added in less than 50 us.
 pub const LEAST_POOLED: usize = 64;

@@ -1,7 +1,7 @@
 //! The layout of a tree: which handle stands for what.
 
-use super::handle::Handle;
 use super::htb::HtbRoot;
+use crate::kernel::Handle;
 
 /// The major number of gqos's trees: `gq` in ASCII. A root qdisc with another handle is foreign.
 pub const MAJOR: u16 = 0x6771;

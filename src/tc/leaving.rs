@@ -9,9 +9,9 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::filter::{TooMany, U32Key};
-use super::handle::Handle;
 use super::layout::flow_number;
 use super::receiving::{IpVersion, PlacedFilter, tables};
+use crate::kernel::Handle;
 
 /// The packets of one flow that leave.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

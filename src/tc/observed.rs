@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
 use super::queue::Queue;
+use crate::kernel::Handle;
 
 /// The root qdisc of an interface.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

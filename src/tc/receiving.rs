@@ -18,11 +18,11 @@ use netlink_packet_core::DefaultNla;
 
 use super::attributes::emit;
 use super::change::{Change, shell_word};
-use super::difference::Differences;
 use super::filter::{Filter, Redirect, Target, TooMany, U32Key, selector};
-use super::handle::Handle;
 use super::layout::{MAJOR, ROOT_QDISC, flow_number};
 use super::observed::ForeignRoot;
+use crate::kernel::Differences;
+use crate::kernel::Handle;
 
 /// The packets of one flow that arrive.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -4,10 +4,10 @@ use flowspec::{Bytes, Micros, Peak, Rate, Ratio, TSpec};
 
 use super::fifo::Bfifo;
 use super::fq_codel::FqCodel;
-use super::handle::Handle;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, ROOT_QDISC};
 use super::queue::ClassQueue;
+use crate::kernel::Handle;
 
 /// What HTB counts besides the IP datagram: the Ethernet header.
 pub const LINK_HEADER: Bytes = Bytes::new(14);

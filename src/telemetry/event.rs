@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 
 use crate::admission::{Decision, Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Refused, Reload};
 use crate::failure::KernelFailure;
+use crate::kernel::{Differences, Handle};
 use crate::policy::GroupMode;
-use crate::tc::{Differences, Handle};
 
 /// A fact and its time.
 ///
@@ -344,8 +344,7 @@ pub struct InterfaceSharesWire {
 pub struct TreeChanged {
     /// The name of the link: `eth0`.
     pub interface: String,
-    /// The differences from the tree that was programmed; in JSON a text.
-    #[serde(serialize_with = "as_text")]
+    /// The differences from the tree that was programmed.
     pub found: Differences,
 }
 

@@ -22,6 +22,7 @@ use gqos::engine::{
     Ask, Engine, EngineError, EngineFuture, Events, Granted, LocalEngine, MOST_QUEUED_REQUESTS,
     ReceivedPackets, ReservationRequest, Usage,
 };
+use gqos::kernel::KernelClass;
 use gqos::policy::{Owner, Protocol, Subject};
 use gqos::tc::Op;
 use kernel::{Shared, TestKernel};
@@ -224,7 +225,7 @@ async fn a_hung_interface_with_a_full_queue_refuses_requests_and_keeps_releases(
 fn queue_class<'a>(
     engine: &'a LocalEngine,
     id: &str,
-) -> Result<EngineFuture<'a, Result<String, NotProgrammed>>, NotProgrammed> {
+) -> Result<EngineFuture<'a, Result<KernelClass, NotProgrammed>>, NotProgrammed> {
     let packets = ReceivedPackets {
         protocol: Protocol::Tcp,
         peer: SocketAddr::from(([10, 0, 1, 1], 5001)),

@@ -26,7 +26,7 @@ fn a_connection_has_a_class_until_it_ends() {
             let mut connection = host.connector().connect(peer, &ask).await.unwrap();
             let decision = connection.decision().unwrap();
             assert_eq!(decision.charged().sending, Rate::from_mbit(6));
-            assert_eq!(decision.enforced().cloned().unwrap().class.as_deref(), Some("6771:100 dev eth0"));
+            assert_eq!(decision.enforced().cloned().unwrap().class.unwrap().to_string(), "6771:100 dev eth0");
             connection.write_all(&vec![0; 300_000]).await.unwrap();
             let report = &host.report().await.unwrap()[0];
             assert_eq!(report.status.totals.sending.reserved, Rate::from_mbit(6));
@@ -264,7 +264,7 @@ fn flows_beyond_the_bound_share_a_class() {
             flows.push(host.connector().connect_udp(peer, &Ask::qos(qos).class("viewer")).await.unwrap());
         }
         let last = flows.last().unwrap().decision().unwrap().enforced().cloned().unwrap();
-        assert_eq!(last.class.as_deref(), Some("6771:11 dev eth0"));
+        assert_eq!(last.class.unwrap().to_string(), "6771:11 dev eth0");
         assert!(last.shared, "the decision says so");
         let report = host.report().await.unwrap().remove(0);
         let shared = report.classes.iter().find(|class| class.class == "6771:11").unwrap();

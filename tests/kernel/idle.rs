@@ -23,7 +23,7 @@ async fn connect(host: &Host, peer: SocketAddr, id: String) -> DatagramConnectio
 /// The class of a flow, as `tc` writes it.
 fn class_of(flow: &DatagramConnection) -> String {
     let class = flow.decision().unwrap().enforced().unwrap().class.clone().unwrap();
-    class.split(' ').next().unwrap().to_owned()
+    class.handle.to_string()
 }
 
 /// The idle classes once there are so many.

@@ -105,8 +105,8 @@ fn a_connection_receives_its_rate_beside_downloads_and_stop_leaves_nothing() {
         let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
         assert!(enforced.lacking.is_empty(), "{enforced:?}");
         let class = enforced.receiving_class.unwrap();
-        assert!(class.starts_with("6771:100 dev gqi"), "{class}");
-        let ifb = class.rsplit(' ').next().unwrap().to_owned();
+        assert!(class.to_string().starts_with("6771:100 dev gqi"), "{class}");
+        let ifb = class.device;
         // 40 Mbit/s of IP are 38.6 of payload. Without a class it gets a ninth of the link, 11.
         let work = async move {
             let best = received(&mut connection, 33, Duration::from_secs(40)).await;
@@ -166,8 +166,8 @@ fn the_datagrams_of_a_flow_are_in_its_class_and_those_of_others_are_not() {
             (host, flow)
         };
         let (host, flow) = network.server.run(work).unwrap();
-        let [class, _, ifb] = class.split(' ').collect::<Vec<_>>()[..] else { panic!("{class}") };
-        let shown = inside(&network.server, &["tc", "-s", "class", "show", "dev", ifb, "classid", class]);
+        let (class, ifb) = (class.handle.to_string(), class.device);
+        let shown = inside(&network.server, &["tc", "-s", "class", "show", "dev", &ifb, "classid", &class]);
         let header = if peer.is_ipv4() { 20 } else { 40 };
         let sent = format!("Sent {} bytes 7 pkt", 7 * (1000 + 8 + header + 14));
         assert!(shown.contains(&sent), "{sent}: {shown}");
@@ -250,8 +250,8 @@ fn what_a_killed_process_leaves_is_removed_by_the_next_start_and_by_clean() {
     let output = gqos(&network.server, &["clean"]);
     assert_eq!(output.status.code(), Some(1), "eth0 is managed");
     let class = connection.decision().unwrap().enforced().cloned().unwrap().receiving_class.unwrap();
-    let [class, _, ifb] = class.split(' ').collect::<Vec<_>>()[..] else { panic!("{class}") };
-    assert!(inside(&network.server, &["tc", "class", "show", "dev", ifb]).contains(class));
+    let shown = inside(&network.server, &["tc", "class", "show", "dev", &class.device]);
+    assert!(shown.contains(&class.handle.to_string()), "{class}: {shown}");
     let work = async move {
         drop(connection);
         host.stop().await;

@@ -47,8 +47,7 @@ fn changes(events: &mut Events) -> Vec<String> {
 }
 
 fn ifb_of(connection: &Connection) -> String {
-    let class = connection.decision().unwrap().enforced().cloned().unwrap().receiving_class.unwrap();
-    class.rsplit(' ').next().unwrap().to_owned()
+    connection.decision().unwrap().enforced().cloned().unwrap().receiving_class.unwrap().device
 }
 
 fn receiving(network: &LabNetwork, host: &Host) -> Option<Result<String, NotProgrammed>> {

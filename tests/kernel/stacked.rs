@@ -18,9 +18,7 @@ const POLICY: &str = r#"
 "#;
 
 fn class_of(flow: &DatagramConnection) -> Handle {
-    let class = flow.decision().unwrap().enforced().unwrap().class.clone().unwrap();
-    let minor = class.split([':', ' ']).nth(1).unwrap();
-    Handle::qdisc(0x6771).class(u16::from_str_radix(minor, 16).unwrap())
+    flow.decision().unwrap().enforced().unwrap().class.clone().unwrap().handle
 }
 
 #[test]

@@ -100,8 +100,8 @@ async fn state(flows: &[&Option<DatagramConnection>], answers: &mut Receiver) {
     for flow in flows.iter().copied().flatten() {
         let Some(decision) = flow.decision() else { continue };
         let Some(enforced) = decision.enforced() else { continue };
-        classes.extend(enforced.class.clone());
-        classes.extend(enforced.receiving_class.clone());
+        classes.extend(enforced.class.iter().map(ToString::to_string));
+        classes.extend(enforced.receiving_class.iter().map(ToString::to_string));
     }
     println!("classes: {}", classes.join(", "));
     answers.read_u8().await.unwrap();

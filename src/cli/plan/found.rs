@@ -1,6 +1,7 @@
 //! What the kernel has of an interface.
 
-use gqos::linux::{ClaimHolder, Ingress, Link};
+use gqos::kernel::ClaimHolder;
+use gqos::linux::{Ingress, Link};
 use gqos::tc::{ForeignRoot, ObservedTree, QueueKind};
 
 /// An interface, as it was looked at.

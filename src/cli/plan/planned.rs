@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Bytes, Direction, Moment, Rate};
 use gqos::admission::NotProgrammed;
-use gqos::linux::ClaimHolder;
+use gqos::kernel::ClaimHolder;
 use gqos::manager::{Input, Manager, Root, Seen};
 use gqos::policy::{Capacity, Policy};
 use gqos::tc::{Change, Desired, ForeignRoot, ObservedTree, Op, diff};

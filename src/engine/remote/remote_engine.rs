@@ -35,6 +35,7 @@ use crate::engine::reservation::{
 };
 use crate::engine::waiters::WaitingFlows;
 use crate::engine::watches::Watches;
+use crate::kernel::KernelClass;
 use crate::linux::RouteQuery;
 use crate::manager::{Answer, Loss, Lost};
 use crate::policy::PeerTimeouts;
@@ -457,7 +458,7 @@ impl Engine for RemoteEngine {
         })
     }
 
-    fn receive(&self, _: String, _: ReceivedPackets) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+    fn receive(&self, _: String, _: ReceivedPackets) -> EngineFuture<'_, Result<KernelClass, NotProgrammed>> {
         Box::pin(std::future::ready(Err(NotProgrammed::ClientOfDaemon)))
     }
 
