@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use gqos::flowspec::Moment;
 use gqos::policy::Policy;
-use gqos::scenario::audit::{AuditLine, AuditRecord};
+use gqos::scenario::audit::{AuditLine, AuditRecord, LoggedWord};
 use gqos::telemetry::audit::parse_time;
 use serde_json::Value;
 use thiserror::Error;
@@ -106,7 +106,7 @@ fn matches(arguments: &Arguments, line: &AuditLine) -> bool {
     let is =
         |asked: &Option<String>, field| asked.as_deref().is_none_or(|asked| line.text(field) == Some(asked));
     let ok = line.decision.as_ref().map(|decision| decision.ok);
-    let why = line.decision.as_ref().and_then(|decision| decision.reason.as_deref());
+    let why = line.decision.as_ref().and_then(|decision| decision.reason.as_ref()).map(LoggedWord::as_str);
     // What a file states at its begin was recorded before.
     !line.held
         && since.is_none_or(|since| line.at >= since)
@@ -127,7 +127,9 @@ fn text(line: &AuditLine) -> String {
     let mut parts = vec![line.text("time").unwrap_or_default().to_owned(), line.operation().to_owned()];
     let verdict = line.decision.as_ref().map(|decision| match (&decision.reason, decision.ok) {
         (_, true) => "ok".to_owned(),
-        (reason, false) => format!("refused ({})", reason.as_deref().unwrap_or_default()),
+        (reason, false) => {
+            format!("refused ({})", reason.as_ref().map(LoggedWord::as_str).unwrap_or_default())
+        }
     });
     parts.extend(verdict);
     parts.extend(line.text("id").map(str::to_owned));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gqos::policy::Policy;
 use gqos::scenario::audit::{
-    AuditComparison, AuditReplay, ComparedKind, ComparedVerdict, Differing, ReplayedLine,
+    AuditComparison, AuditReplay, ComparedKind, ComparedVerdict, Differing, LoggedWord, ReplayedLine,
 };
 
 use super::audit_files::{each_line, is_closed, written};
@@ -40,7 +40,8 @@ pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Resul
             return writeln!(output, "{json}").map_err(written);
         }
         let verdict = replayed.verdict().filter(|verdict| {
-            matches!(verdict.kind, ComparedKind::RefusedNow | ComparedKind::AdmittedNow) && is_asked(verdict)
+            matches!(verdict.kind, ComparedKind::RefusedNow | ComparedKind::AdmittedNow)
+                && verdict.is_of_a_request()
         });
         if differing.len() < MOST_SHOWN {
             differing.extend(verdict.cloned());
@@ -58,11 +59,6 @@ pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Resul
     };
     let done = output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(written);
     is_closed(done).map(|_| ExitCode::SUCCESS)
-}
-
-/// The verdict on a release is that on its reservation.
-fn is_asked(verdict: &ComparedVerdict) -> bool {
-    ["reserve", "renegotiate", "group"].contains(&verdict.op.as_str())
 }
 
 fn text(comparison: &AuditComparison, differing: &[ComparedVerdict]) -> String {
@@ -114,11 +110,10 @@ fn by_text(differing: &Differing) -> String {
         ComparedKind::OtherRendition => "other rendition",
         ComparedKind::Same => "same",
     };
-    let named = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name} {value}"));
-    let parts: String = [named("template", template), named("class", class), named("reason", reason)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let named = |name: &str, value: Option<&str>| value.map(|value| format!(" {name} {value}"));
+    let reason = reason.as_ref().map(LoggedWord::as_str);
+    let values = [("template", template.as_deref()), ("class", class.as_deref()), ("reason", reason)];
+    let parts: String = values.map(|(name, value)| named(name, value)).into_iter().flatten().collect();
     format!("  {count} {kind}:{parts}")
 }
 

@@ -6,7 +6,8 @@ use flowspec::Moment;
 use serde::Serialize;
 
 use super::line::{AuditLine, RecordedDecision};
-use crate::admission::{Decision, Refusal};
+use super::word::LoggedWord;
+use crate::admission::{Decision, OperationKind, Reason, Refusal};
 
 /// How two verdicts differ.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -34,7 +35,7 @@ pub struct ComparedVerdict {
     /// How they differ.
     pub kind: ComparedKind,
     /// The operation.
-    pub op: String,
+    pub op: LoggedWord<OperationKind>,
     /// The flow or the group.
     pub id: String,
     /// The flow's class.
@@ -44,9 +45,9 @@ pub struct ComparedVerdict {
     /// The client that it is counted for.
     pub client: Option<String>,
     /// Why it was refused then.
-    pub reason_then: Option<String>,
+    pub reason_then: Option<LoggedWord<Reason>>,
     /// Why it is refused now.
-    pub reason_now: Option<String>,
+    pub reason_now: Option<Reason>,
     /// Whether it was held when the log began.
     pub held: bool,
     /// The decision now, in a sentence.
@@ -87,8 +88,11 @@ pub struct AuditComparison {
     /// The differing verdicts of reservations by template, class and reason.
     pub by: Vec<Differing>,
     #[serde(skip)]
-    groups: BTreeMap<(ComparedKind, [Option<String>; 3]), u64>,
+    groups: BTreeMap<DifferingKey, u64>,
 }
+
+/// How verdicts differ, with the template, the class and the reason.
+type DifferingKey = (ComparedKind, [Option<String>; 2], Option<LoggedWord<Reason>>);
 
 /// Verdicts that differ in the same way.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -100,7 +104,7 @@ pub struct Differing {
     /// The class.
     pub class: Option<String>,
     /// Why refused: now, or then where they are admitted now.
-    pub reason: Option<String>,
+    pub reason: Option<LoggedWord<Reason>>,
     /// How many.
     pub count: u64,
 }
@@ -130,11 +134,11 @@ impl Default for AuditComparison {
 
 impl ComparedVerdict {
     pub(super) fn of(line: &AuditLine, then: &RecordedDecision, now: &Decision) -> Self {
-        let reason_now = now.reason().map(|reason| reason.name().to_owned());
+        let reason_now = now.reason();
         let kind = match (then.ok, now.is_ok()) {
             (true, false) => ComparedKind::RefusedNow,
             (false, true) => ComparedKind::AdmittedNow,
-            (false, false) if then.reason != reason_now => ComparedKind::OtherReason,
+            (false, false) if then.reason != reason_now.map(LoggedWord::Known) => ComparedKind::OtherReason,
             (true, true) if then.rendition.as_deref() != now.rendition() => ComparedKind::OtherRendition,
             _ => ComparedKind::Same,
         };
@@ -144,9 +148,15 @@ impl ComparedVerdict {
     }
 
     pub(super) fn of_held(line: &AuditLine, id: String, refusal: &Refusal) -> Self {
-        let reason_now = Some(refusal.reason().name().to_owned());
+        let reason_now = Some(refusal.reason());
         let (kind, message) = (ComparedKind::RefusedNow, refusal.to_string());
         Self { kind, reason_now, message, ..Self::named(line, id) }
+    }
+
+    /// Whether the line is a request for a reservation or a group. The verdict on a release is that on its reservation.
+    pub const fn is_of_a_request(&self) -> bool {
+        use OperationKind::{Group, Renegotiate, Reserve};
+        matches!(self.op, LoggedWord::Known(Reserve | Renegotiate | Group))
     }
 
     fn named(line: &AuditLine, id: String) -> Self {
@@ -156,7 +166,7 @@ impl ComparedVerdict {
             at_us: line.at,
             time: text("time").unwrap_or_default(),
             kind: ComparedKind::Same,
-            op: line.operation().to_owned(),
+            op: line.operation().to_owned().into(),
             id,
             class: text("class"),
             template: text("template").or_else(|| first("templates")),
@@ -172,7 +182,7 @@ impl ComparedVerdict {
 impl AuditComparison {
     /// Counts a verdict. Those of releases and the like tell nothing.
     pub(super) fn count(&mut self, verdict: &ComparedVerdict) {
-        if !["reserve", "renegotiate", "group"].contains(&verdict.op.as_str()) {
+        if !verdict.is_of_a_request() {
             return;
         }
         self.decided += 1;
@@ -190,8 +200,8 @@ impl AuditComparison {
         if verdict.kind == ComparedKind::Same {
             return;
         }
-        let reason = verdict.reason_now.clone().or_else(|| verdict.reason_then.clone());
-        let key = (verdict.kind, [verdict.template.clone(), verdict.class.clone(), reason]);
+        let reason = verdict.reason_now.map(LoggedWord::Known).or_else(|| verdict.reason_then.clone());
+        let key = (verdict.kind, [verdict.template.clone(), verdict.class.clone()], reason);
         // Names come from a policy or a client: those beyond a bound are counted in the sums alone.
         if self.groups.len() < MOST_GROUPS || self.groups.contains_key(&key) {
             *self.groups.entry(key).or_default() += 1;
@@ -204,7 +214,7 @@ impl AuditComparison {
         let mut by: Vec<_> = self
             .groups
             .iter()
-            .map(|((kind, [template, class, reason]), count)| Differing {
+            .map(|((kind, [template, class], reason), count)| Differing {
                 kind: *kind,
                 template: template.clone(),
                 class: class.clone(),

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::super::trace::{TraceError, line_of};
-use crate::admission::{Operation, RefusedRequest};
+use super::word::LoggedWord;
+use crate::admission::{Operation, OperationKind, Reason, RefusedRequest};
 use crate::policy::Policy;
 
 /// The longest line in bytes. A decision may name many flows.
@@ -109,11 +110,11 @@ pub struct AuditPolicyName {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct RecordedDecision {
     /// The operation that it answers.
-    pub op: String,
+    pub op: LoggedWord<OperationKind>,
     /// Whether it was not refused.
     pub ok: bool,
     /// The kind of a refusal.
-    pub reason: Option<String>,
+    pub reason: Option<LoggedWord<Reason>>,
     /// The decision in a sentence.
     pub message: String,
     /// The template that was granted.

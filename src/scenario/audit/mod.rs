@@ -5,7 +5,7 @@
 //! # Types
 //!
 //! - **Lines**: [`AuditLine`] with an [`AuditRecord`]: an operation, a fact about a link, a gap, or the [`AuditHeader`] of a
-//!   file; the [`RecordedDecision`] beside it.
+//!   file; the [`RecordedDecision`] beside it, whose [`LoggedWord`]s may be of another version.
 //! - **Another policy**: [`AuditReplay`] decides each line again; [`AuditComparison`] counts the verdicts that differ.
 //!
 //! # Order of calls
@@ -17,7 +17,9 @@
 mod comparison;
 mod line;
 mod replay;
+mod word;
 
 pub use comparison::{AuditComparison, ComparedKind, ComparedVerdict, Differing};
 pub use line::{AuditError, AuditHeader, AuditLine, AuditRecord, LONGEST_AUDIT_LINE, RecordedDecision};
 pub use replay::{AuditReplay, ReplayedLine};
+pub use word::{LoggedWord, Word};
