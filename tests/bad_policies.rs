@@ -427,3 +427,27 @@ fn every_code_is_explained() {
         assert!(code.explanation().len() > code.title().len() && !code.title().is_empty(), "{code}");
     }
 }
+
+/// What is suggested would be no error of its own.
+#[test]
+fn a_suggestion_is_no_other_mistake() {
+    let help = |text: &str, code: Code| {
+        let source = Source { name: "p.toml", text };
+        let problems = Policy::parse(&[source]).expect_err(text);
+        let problem = problems.iter().find(|problem| problem.code == code).unwrap();
+        problem.help.clone().unwrap()
+    };
+    let link = |name: &str, parent: &str| {
+        format!("[interface.{name}]\negress = {{ capacity = \"1 Gbit/s\" }}\nparent = \"{parent}\"\n")
+    };
+    let of_parent = |links: &str| help(&format!("version = 1\n{links}"), Code::UnknownName);
+    let top = "[interface.eth20]\negress = { capacity = \"1 Gbit/s\" }\n";
+    assert_eq!(of_parent(&link("eth0", "eth1")), "define [interface.\"eth1\"]", "not eth0 itself");
+    assert_eq!(of_parent(&(link("eth0", "eth1") + &link("eth2", "eth0"))), "define [interface.\"eth1\"]");
+    assert_eq!(of_parent(&(link("eth0", "eth2") + top)), "did you mean \"eth20\"?");
+    let egress = "egress = { capacity = \"1 Gbit/s\" }\n";
+    let of_key =
+        |key: &str| help(&format!("version = 1\n[interface.eth0]\n{egress}{key} = 1\n"), Code::UnknownKey);
+    assert_eq!(of_key("ingres"), "did you mean \"ingress\"?");
+    assert!(!of_key("egresss").contains("did you mean \"egress\""), "egress is there already");
+}

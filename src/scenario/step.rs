@@ -13,6 +13,8 @@ use crate::policy::{GroupMode, Place};
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) time: Time,
+    /// The place of `at`, where the step has one.
+    pub(super) at: Option<Place>,
     pub(super) action: Action,
     pub(super) expect: Option<Expect>,
     pub(super) place: Place,

@@ -83,7 +83,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         );
     }
     section.finish();
-    let time = match (at, after.or(wait)) {
+    let time = match (&at, after.or(wait)) {
         (Some(at), _) => Time::At(at.value),
         (None, Some(after)) => Time::After(after.value),
         (None, None) => Time::After(Micros::new(0)),
@@ -91,7 +91,8 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     let action = actions.pop().unwrap_or(Some(Action::Wait))?;
     let mut names = uses.into_inner();
     names.extend(expected.into_iter().flatten());
-    Some(Step { time, action, expect, place, names, reload: reload.map(|path| path.place) })
+    let (at, reload) = (at.map(|at| at.place), reload.map(|path| path.place));
+    Some(Step { time, at, action, expect, place, names, reload })
 }
 
 /// Whether a step expects a refusal that follows from an inconsistent flowspec, or that is found out before that is.

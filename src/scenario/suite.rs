@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use flowspec::Micros;
 use toml::de::DeTable;
 
-use super::step::{Action, Step};
+use super::step::{Action, Step, Time};
 use super::steps::step;
 use crate::policy::problems::Problems;
 use crate::policy::read::section::Section;
@@ -134,6 +135,7 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
     if count > 0 && steps.len() == count && steps.iter().all(|step| step.expect.is_none()) {
         section.missing("a step with expect: it would pass whatever the policy decides");
     }
+    check_times(&steps, &section);
     for step in &steps {
         if let (Action::Reload(policy), Some(place)) = (&step.action, &step.reload) {
             policies.push((policy.clone(), place.clone()));
@@ -148,6 +150,23 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
         place,
         is_complete: steps.len() == count,
         steps,
+    }
+}
+
+/// Notes steps whose `at` is before the step before.
+fn check_times(steps: &[Step], section: &Section<'_>) {
+    let mut now = Micros::new(0);
+    for step in steps {
+        let at = match step.time {
+            Time::At(at) => at,
+            Time::After(after) => Micros::new(now.get().saturating_add(after.get())),
+        };
+        if let Some(place) = step.at.as_ref().filter(|_| at < now) {
+            let message = format!("at goes back: the step before is at {now}, and this one at {at}");
+            let problem = Problem::new(Code::BadValue, place.clone(), message);
+            section.add(problem.with_help(Some("put the steps in the order of their times".to_owned())));
+        }
+        now = now.max(at);
     }
 }
 

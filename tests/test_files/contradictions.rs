@@ -1,6 +1,6 @@
-//! Requests whose flowspecs contradict themselves.
+//! Requests whose flowspecs contradict themselves, and steps whose times do.
 
-use crate::qostest::{GOOD, gqos, with_tests};
+use crate::qostest::{GOOD, check, gqos, with_tests};
 
 /// What is refused for its flowspec is recorded like any other decision.
 #[test]
@@ -24,4 +24,21 @@ fn an_inconsistent_flowspec_is_no_error_where_its_refusal_is_expected() {
     let (code, problems) = run(&text.replace("invalid_flowspec", "interface_budget"));
     assert_eq!(code, Some(78));
     assert!(problems.contains("peak_bandwidth 80 bit/s is below token_rate 8 kbit/s"), "{problems}");
+}
+
+/// Nothing of such a file is run.
+#[test]
+fn a_step_before_the_one_before_it_is_an_error_of_the_test_file() {
+    let steps = |second: &str| {
+        let first = "at = \"2 s\"\nexpect = { flows = 0 }";
+        format!("[[test]]\nname = \"x\"\n[[test.step]]\n{first}\n[[test.step]]\n{second}\n")
+    };
+    let goes_back = |second: &str, place: &str, message: &str| {
+        check(&steps(second), &["."], 78, &["error[GQ0006]", &format!("a.qostest.toml:{place}"), message]);
+    };
+    let last = "wait = \"1 s\"\n[[test.step]]\nat = \"2999999 us\"";
+    goes_back("at = \"1 s\"", "8:6", "at goes back: the step before is at 2 s, and this one at 1 s");
+    goes_back(last, "10:6", "the step before is at 3 s, and this one at 2999.999 ms");
+    check(&steps("at = \"2 s\""), &["."], 0, &[]);
+    check(&steps(&last.replace("2999999 us", "3 s")), &["."], 0, &[]);
 }

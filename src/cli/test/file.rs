@@ -169,6 +169,7 @@ fn load_policies(
             }
             Err((code, inside, reason)) => {
                 let place = suite.policy_place(policy).cloned().unwrap_or_default();
+                let reason = beside_place(reason.clone(), &path.display().to_string());
                 let problem =
                     Problem::new(Code::UnusablePolicy, place, format!("policy {policy:?}: {reason}"));
                 announce.problems(std::slice::from_ref(&problem), source);

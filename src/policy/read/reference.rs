@@ -50,7 +50,12 @@ impl Reference {
             };
         }
         let table = kind.table();
-        let help = match nearest(name, kind.names(policy).into_iter()) {
+        // A name that would be another problem is no help.
+        let names = kind.names(policy).into_iter().filter(|name| match kind {
+            ReferenceKind::Parent { of } => circle(of, name, policy).is_none(),
+            _ => true,
+        });
+        let help = match nearest(name, names) {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("define [{table}.{name:?}]"),
         };
@@ -62,34 +67,39 @@ impl Reference {
 impl Reference {
     /// The problem of a parent whose own parents lead back to the interface.
     fn circle(&self, of: &str, policy: &Policy) -> Option<Problem> {
-        let table =
-            |name: &str| if policy.interfaces.contains_key(name) { name.to_owned() } else { "*".to_owned() };
-        let parent_of = |table: &str| match table {
-            "*" => policy.any_interface.as_ref()?.parent.as_ref(),
-            name => policy.interfaces.get(name)?.parent.as_ref(),
-        };
-        let mut path = vec![of.to_owned()];
-        let mut next = Some(&self.name);
-        while let Some(name) = next {
-            let table = table(name);
-            if table == *of {
-                path.push(table);
-                let (user, name) = (&self.user, &self.name);
-                let message =
-                    format!("{user}.parent: {name:?} is on the wire of {of:?} itself: {}", path.join(" → "));
-                let help = "the parent is the link below: that of the VLAN eth0.10 is eth0";
-                let problem = Problem::new(Code::BadValue, self.place.clone(), message);
-                return Some(problem.with_help(Some(help.to_owned())));
-            }
-            // A circle that this interface only leads to is a problem of the interfaces in it.
-            if path.contains(&table) {
-                return None;
-            }
-            next = parent_of(&table);
-            path.push(table);
-        }
-        None
+        let (user, name) = (&self.user, &self.name);
+        let path = circle(of, name, policy)?.join(" → ");
+        let message = format!("{user}.parent: {name:?} is on the wire of {of:?} itself: {path}");
+        let help = "the parent is the link below: that of the VLAN eth0.10 is eth0";
+        let problem = Problem::new(Code::BadValue, self.place.clone(), message);
+        Some(problem.with_help(Some(help.to_owned())))
     }
+}
+
+/// The tables from an interface over a parent and its parents back to the interface; `None` where they do not lead back.
+fn circle(of: &str, parent: &str, policy: &Policy) -> Option<Vec<String>> {
+    let table =
+        |name: &str| if policy.interfaces.contains_key(name) { name.to_owned() } else { "*".to_owned() };
+    let parent_of = |table: &str| match table {
+        "*" => policy.any_interface.as_ref()?.parent.as_deref(),
+        name => policy.interfaces.get(name)?.parent.as_deref(),
+    };
+    let mut path = vec![of.to_owned()];
+    let mut next = Some(parent);
+    while let Some(name) = next {
+        let table = table(name);
+        if table == *of {
+            path.push(table);
+            return Some(path);
+        }
+        // A circle that this interface only leads to is a problem of the interfaces in it.
+        if path.contains(&table) {
+            return None;
+        }
+        next = parent_of(&table);
+        path.push(table);
+    }
+    None
 }
 
 impl ReferenceKind {

@@ -363,7 +363,9 @@ impl<'a> Section<'a> {
                 continue;
             }
             let message = format!("{} has no key {name:?}", self.name());
-            let help = match nearest(name, known.iter().copied()) {
+            // A key that the table has already would be there twice.
+            let absent = known.iter().copied().filter(|key| self.table.get(*key).is_none());
+            let help = match nearest(name, absent) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("the keys are {}", each_once(&known).join(", ")),
             };
