@@ -232,7 +232,7 @@ fn a_daemon_that_is_not_there_is_69() {
     let connect = ["connect", "--socket", "absent.sock", "127.0.0.1", "9"];
     check(here, &connect, 69, "", "the daemon cannot be reached: connect (absent.sock)");
     let both = ["connect", "--socket", "absent.sock", "--policy", "p.toml", "127.0.0.1", "9"];
-    check(here, &both, 2, "", "cannot be used with");
+    check(here, &both, 71, "", "p.toml");
 }
 
 /// What the command shows of replies that the test chooses.

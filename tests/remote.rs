@@ -390,3 +390,101 @@ async fn a_stopped_client_reserves_nothing_more() {
     let error = other.reserve(request("v1", 10)).await.err().unwrap();
     assert!(matches!(error, ConnectError::Stopped), "{error}");
 }
+
+/// A policy with which clients go on without the daemon, in this way.
+fn degrading(degrade: &str) -> Policy {
+    let text = format!(
+        "version = 1\n[daemon]\ndegrade = \"{degrade}\"\n[template.hd]\nsending = {{ service_type = \"guaranteed\", token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\" }}\n"
+    );
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_flow_that_begins_without_the_daemon_is_paced_and_reserved_once_it_is_there() {
+    let (_directory, socket) = place();
+    let refused = Host::connect_daemon_under(&socket, &degrading("refuse")).await.unwrap_err();
+    assert_eq!(refused.wsa(), Wsa::Enetdown);
+    let host = Host::connect_daemon_under(&socket, &degrading("local-bucket")).await.unwrap();
+    let granted = host.reserve(request("v1", 10)).await.unwrap();
+    let tspec = granted.admitted.tspec.sending.unwrap();
+    assert_eq!((tspec.token_rate(), granted.admitted.class), (Rate::from_mbit(10), None));
+    assert!(granted.decision.lacks_reservation(), "{:?}", granted.decision);
+    // Another flow of this id is not granted beside it.
+    let Err(error) = host.reserve(request("v1", 10)).await else { panic!("the id is taken") };
+    assert_eq!(error.wsa(), Wsa::Enetdown);
+    let (ended, begun) = (host.reserve(request("v2", 10)).await.unwrap(), Arc::new(Mutex::new(None)));
+    drop(ended);
+    let begins = Arc::clone(&begun);
+    granted.reservation.state().on_begin(move |admitted| *begins.lock().unwrap() = Some(admitted.clone()));
+    let (daemon, mut called) = TestDaemon::start(&socket);
+    check(&mut called, &["Wait ", "Reserve v1"]).await;
+    until("its flow has a reservation", || begun.lock().unwrap().is_some()).await;
+    assert_eq!(daemon.reserved(), Rate::from_mbit(10), "of the flow that is there alone");
+    let next = host.reserve(request("v3", 10)).await.unwrap();
+    assert!(!next.decision.lacks_reservation());
+    drop(granted);
+    check(&mut called, &["Reserve v3", "Release v1"]).await;
+    drop(next);
+    daemon.kill().await;
+}
+
+#[tokio::test]
+async fn a_flow_that_the_daemon_refuses_later_is_lost() {
+    let (_directory, socket) = place();
+    let host = Host::connect_daemon_under(&socket, &degrading("local-bucket")).await.unwrap();
+    let flows =
+        [host.reserve(request("v1", 60)).await.unwrap(), host.reserve(request("v2", 60)).await.unwrap()];
+    let (daemon, _called) = TestDaemon::start(&socket);
+    let lost = || flows.iter().filter(|flow| flow.reservation.state().lost().is_some()).count();
+    until("one of them is lost: 80 Mbit/s may be reserved", || lost() == 1).await;
+    assert_eq!(daemon.reserved(), Rate::from_mbit(60));
+    daemon.kill().await;
+}
+
+#[tokio::test]
+async fn the_daemon_says_what_clients_without_a_policy_do() {
+    let (_directory, socket) = place();
+    let asked = |ask: Ask| ReservationRequest::new(ask, request("", 1).subject);
+    for (degrade, own, rate) in [
+        ("local-bucket", None, Some(Rate::from_mbit(6))),
+        ("best_effort", None, None),
+        // The client's own word counts.
+        ("local-bucket", Some("best_effort"), None),
+    ] {
+        let (daemon, mut called) = TestDaemon::start(&socket);
+        let host = match own {
+            None => Host::connect_daemon(&socket).await.unwrap(),
+            Some(own) => Host::connect_daemon_under(&socket, &degrading(own)).await.unwrap(),
+        };
+        let policy = degrading(degrade).for_clients().unwrap().effective();
+        daemon.notify(&ClientNotice::Degrade { policy: Some(policy) });
+        // The answer to a request comes by the other connection: wait until the notice was read as well.
+        check(&mut called, &["Wait "]).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        daemon.kill().await;
+        let granted = host.reserve(asked(Ask::template("hd"))).await.unwrap();
+        let paced = granted.admitted.tspec.sending.map(|tspec| tspec.token_rate());
+        assert_eq!((paced, granted.decision.lacks_reservation()), (rate, true), "{degrade}, {own:?}");
+        let Err(error) = host.reserve(asked(Ask::template("other"))).await else { panic!("{degrade}") };
+        assert_eq!(error.wsa(), Wsa::Enetdown, "a template that is not known: {error}");
+    }
+}
+
+#[tokio::test]
+async fn requests_wait_for_a_daemon_that_starts_again() {
+    let (_directory, socket) = place();
+    let (daemon, _called) = TestDaemon::start(&socket);
+    let host = Host::connect_daemon(&socket).await.unwrap();
+    daemon.kill().await;
+    let asking = {
+        let host = host.clone();
+        tokio::spawn(async move { host.reserve(request("v1", 10)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asking.is_finished(), "it waits");
+    let (daemon, _called) = TestDaemon::start(&socket);
+    let granted = asking.await.unwrap().unwrap();
+    assert!(!granted.decision.lacks_reservation());
+    assert_eq!(daemon.reserved(), Rate::from_mbit(10));
+    daemon.kill().await;
+}

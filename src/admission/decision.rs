@@ -9,7 +9,7 @@ use flowspec::{Both, Micros, Moment, Rate, Wsa};
 use serde::{Serialize, Serializer};
 
 use super::ended::{EndedFlow, EndedIds};
-use super::enforcement::Enforced;
+use super::enforcement::{Enforced, Lack};
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::reason::Reason;
@@ -221,6 +221,21 @@ impl Decision {
     /// The same, to be changed.
     pub fn enforced_mut(&mut self) -> Option<&mut Enforced> {
         self.response.enforced_mut()?.as_mut()
+    }
+
+    /// Whether the flow goes on without a reservation until the daemon is back.
+    pub fn lacks_reservation(&self) -> bool {
+        self.enforced().is_some_and(|enforced| enforced.lacking.contains(&Lack::Reservation))
+    }
+
+    /// The daemon is back, and has granted the reservation with this class in the kernel.
+    pub fn reserved_later(&mut self, class: Option<String>) {
+        if self.lacks_reservation()
+            && let Some(enforced) = self.enforced_mut()
+        {
+            enforced.lacking.retain(|lack| *lack != Lack::Reservation);
+            enforced.class = class;
+        }
     }
 
     /// Says what enforces the reservation; of no effect where nothing was reserved.

@@ -6,7 +6,7 @@ use super::not_programmed::NotProgrammed;
 use crate::kernel::KernelClass;
 
 /// What enforces a flow's reservation, and where.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Enforced {
     /// The kernel class that carries what is sent.
     pub class: Option<KernelClass>,
@@ -36,6 +36,9 @@ pub enum Lack {
     /// Datagrams that are received are not policed: UDP has no back-pressure.
     #[error("what is received over UDP is reserved and not shaped")]
     ReceivedDatagrams,
+    /// Nothing is reserved: the daemon is not there, and the policy's `degrade` lets the flow go on without it.
+    #[error("nothing is reserved: the daemon cannot be reached")]
+    Reservation,
 }
 
 impl Enforced {

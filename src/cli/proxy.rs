@@ -198,7 +198,7 @@ impl Budget {
     /// - **Errors**: the daemon is not there although it was named, or does not answer; the engine cannot start.
     async fn of(arguments: &Arguments, policy: Arc<Policy>) -> Result<Self, CommandFailure> {
         if let Some(socket) = arguments.socket.found().filter(|_| !arguments.no_daemon) {
-            let host = Host::connect_daemon(socket).await.map_err(|error| failed(&error))?;
+            let host = Host::connect_daemon_under(socket, &policy).await.map_err(|error| failed(&error))?;
             return Ok(Self::Daemon(host));
         }
         let engine = LocalEngine::start(policy).await.map_err(|error| failed(&error.into()))?;

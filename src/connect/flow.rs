@@ -333,10 +333,11 @@ impl Inner {
             self.apply(&admitted, &mut reservation)?;
         }
         let (id, reserved) = (reservation.id().to_owned(), reservation.state());
+        let is_reserved_later = decision.lacks_reservation();
         request.hold(reservation, decision.clone());
         // After it is held, since it may be admitted on another interface from then on.
         self.host.engine.connected(&id);
-        if !begins_now {
+        if !begins_now || is_reserved_later {
             let (flow, state) = (Arc::downgrade(self), Arc::downgrade(&reserved));
             reserved.on_begin(move |admitted| {
                 if let (Some(flow), Some(state)) = (flow.upgrade(), state.upgrade()) {
@@ -347,7 +348,8 @@ impl Inner {
         Ok(decision)
     }
 
-    /// A reservation that was made ahead begins.
+    /// A reservation that was made ahead begins, or the daemon is back and has granted the reservation of a flow that had begun
+    /// without it.
     fn begin(&self, reserved: &Arc<ReservationState>, admitted: &Admitted) {
         let mut state = self.state();
         if let FlowState::Held(held) = &mut *state
@@ -355,6 +357,7 @@ impl Inner {
         {
             // A socket that cannot be shaped has failed, and sends nothing.
             let _ = self.apply(admitted, &mut held.reservation);
+            held.decision.reserved_later(admitted.class.map(|class| class.to_string()));
         }
     }
 

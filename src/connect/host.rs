@@ -103,12 +103,28 @@ impl Host {
     /// }
     /// ```
     ///
-    /// While the daemon is not there, requests fail with [`ConnectError::Daemon`], which is WSAENETDOWN. Reservations stand:
+    /// While the daemon is not there, requests fail with [`ConnectError::Daemon`], which is WSAENETDOWN, five seconds after its end at
+    /// the earliest; or they begin without a reservation, where the daemon's policy had said so (`degrade`). Reservations stand:
     /// the client connects to the next daemon and asks for them again.
     ///
     /// - **Errors**: the daemon is not there, or does not answer within five seconds.
     pub async fn connect_daemon(socket: impl Into<PathBuf>) -> Result<Self, ConnectError> {
         let engine = RemoteEngine::connect(socket).await?;
+        let daemon = Some(Arc::from(engine.socket()));
+        Ok(Self { engine, daemon })
+    }
+
+    /// The same for a program that has a policy of its own: `degrade` of its `[daemon]` says what flows get while the daemon is
+    /// not there. Where that is `"local-bucket"` or `"best_effort"`, the daemon need not be there yet: flows begin without a
+    /// reservation, which [`Lack::Reservation`](crate::admission::Lack::Reservation) in the decision says, and get one when it is. Without
+    /// `degrade` in this policy, that of the daemon counts.
+    ///
+    /// - **Errors**: those of [`connect_daemon`](Self::connect_daemon).
+    pub async fn connect_daemon_under(
+        socket: impl Into<PathBuf>,
+        policy: &Policy,
+    ) -> Result<Self, ConnectError> {
+        let engine = RemoteEngine::connect_under(socket, policy).await?;
         let daemon = Some(Arc::from(engine.socket()));
         Ok(Self { engine, daemon })
     }
@@ -133,11 +149,15 @@ impl Host {
     /// }
     /// ```
     ///
-    /// - **Errors**: those of [`start`](Self::start); a socket is there and nothing listens at it.
+    /// - **Errors**: those of [`start`](Self::start); a socket is there, nothing listens at it, and the policy's `degrade` is
+    ///   not set.
     pub async fn discover(policy: impl Into<Arc<Policy>>) -> Result<Self, ConnectError> {
+        let policy = policy.into();
         match DaemonSocket::find() {
             DaemonSocket::Absent => Self::start(policy).await,
-            DaemonSocket::Named(socket) | DaemonSocket::Found(socket) => Self::connect_daemon(socket).await,
+            DaemonSocket::Named(socket) | DaemonSocket::Found(socket) => {
+                Self::connect_daemon_under(socket, &policy).await
+            }
         }
     }
 

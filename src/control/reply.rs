@@ -21,6 +21,13 @@ use crate::tc::Handle;
 pub enum ClientNotice {
     /// The first notice: what happens from now on is in the stream.
     Listening {},
+    /// What the client may do while the daemon is not there: the second notice where it may do anything, and after each
+    /// reload.
+    Degrade {
+        /// The templates and rules of the daemon's policy and its `degrade`, as a policy file; absent where clients are to
+        /// refuse.
+        policy: Option<String>,
+    },
     /// A reservation was taken back.
     Lost { lost: Lost },
     /// A reservation that was made ahead begins.

@@ -16,7 +16,7 @@ use super::requests::{failed, value};
 use super::sockets::HostSockets;
 use super::users::Users;
 use crate::admission::ClassTotals;
-use crate::control::{ControlError, PolicyClassRecord, ReportedProblem};
+use crate::control::{ClientNotice, ControlError, PolicyClassRecord, ReportedProblem};
 use crate::engine::LocalEngine;
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
@@ -84,6 +84,7 @@ impl DaemonServer {
             .map_err(|error| ControlError::UnsupportedPolicy { part: error.to_string() })?;
         let changes = self.engine.reload(policy).map_err(failed)?;
         *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) = administrators;
+        self.notices.notify_all(&ClientNotice::Degrade { policy: self.engine.policy_for_clients() });
         value(&changes)
     }
 

@@ -75,6 +75,11 @@ impl CallingPeer {
         if !next(replies, &ClientNotice::Listening {}).await {
             return StreamEnd::Closed;
         }
+        if let Some(policy) = self.server.engine.policy_for_clients()
+            && !next(replies, &ClientNotice::Degrade { policy: Some(policy) }).await
+        {
+            return StreamEnd::Closed;
+        }
         loop {
             let notice = tokio::select! {
                 biased;

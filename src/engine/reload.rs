@@ -62,6 +62,13 @@ impl LocalEngine {
         Some(KeptReservation::of(id, kept, clock))
     }
 
+    /// The part of the policy in use that clients need while the daemon is not there, as a policy file; `None` where they
+    /// are to refuse then.
+    pub fn policy_for_clients(&self) -> Option<String> {
+        let policy = Arc::clone(lock(self.core()).manager.ledger().policy());
+        policy.for_clients().map(|policy| policy.effective())
+    }
+
     /// The flowspecs of a template of the policy that is in use, or `None` where it has none of that name.
     pub fn template(&self, name: &str) -> Option<flowspec::Qos> {
         lock(self.core()).manager.ledger().policy().templates.get(name).map(|template| template.qos)

@@ -5,7 +5,7 @@ use flowspec::{Bytes, Micros};
 use super::http::HttpAddress;
 use super::place::Place;
 
-/// The settings of the daemon. They are read when it starts; a reload changes `group` alone.
+/// The settings of the daemon. They are read when it starts; a reload changes `group` and `degrade` alone.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DaemonPolicy {
     /// The path of the control socket, unless the command line names another.
@@ -66,9 +66,12 @@ pub enum Degrade {
     Refuse,
     /// Connections are best effort.
     BestEffort,
+    /// Connections are paced by token buckets in user space, as their flowspecs say; nothing is reserved.
+    LocalBucket,
 }
 
 impl Degrade {
     /// The words of a policy file.
-    pub(crate) const WORDS: [(&str, Self); 2] = [("refuse", Self::Refuse), ("best_effort", Self::BestEffort)];
+    pub(crate) const WORDS: [(&str, Self); 3] =
+        [("refuse", Self::Refuse), ("best_effort", Self::BestEffort), ("local-bucket", Self::LocalBucket)];
 }

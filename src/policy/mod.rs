@@ -55,6 +55,7 @@ mod render;
 mod rule;
 pub(crate) mod schema;
 mod timeouts;
+mod without_daemon;
 
 pub use changes::{ItemChange, KeyChange, PolicyChanges, PolicyItem};
 pub use class::{Admission, Allocate, Class};

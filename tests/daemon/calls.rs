@@ -133,6 +133,36 @@ fn a_reload_takes_a_valid_policy_and_leaves_an_invalid_one() {
 }
 
 #[test]
+fn clients_are_told_what_to_do_without_the_daemon_and_again_after_each_reload() {
+    let degrading = format!("{POLICY}[daemon]\ndegrade = \"local-bucket\"\n");
+    let Some(daemon) = TestDaemon::start(&degrading) else { return };
+    let (mut notices, mut client) = (daemon.client(), daemon.client());
+    notices.send("Wait", json!({}), true);
+    assert_eq!(notices.answer().unwrap(), json!({ "notice": "listening" }));
+    let check = |notice: Value, degrade: &str| {
+        assert_eq!(notice["notice"], "degrade", "{notice}");
+        let text = notice["policy"].as_str().unwrap();
+        assert!(text.contains(degrade) && text.contains("[template.video]"), "{text}");
+        assert!(!text.contains("eth0") && !text.contains("viewer"), "{text}");
+    };
+    check(notices.answer().unwrap(), "degrade = \"local-bucket\"");
+    let file = daemon.directory.path().join("policy.toml");
+    std::fs::write(&file, degrading.replace("local-bucket", "best_effort")).unwrap();
+    client.call("Reload", json!({})).unwrap();
+    check(notices.answer().unwrap(), "degrade = \"best_effort\"");
+    std::fs::write(&file, POLICY).unwrap();
+    client.call("Reload", json!({})).unwrap();
+    let refusing = notices.answer().unwrap();
+    assert_eq!((&refusing["notice"], &refusing["policy"]), (&json!("degrade"), &Value::Null), "{refusing}");
+    // With such a policy the stream begins without it.
+    let mut later = daemon.client();
+    later.send("Wait", json!({}), true);
+    assert_eq!(later.answer().unwrap(), json!({ "notice": "listening" }));
+    client.call("Reload", json!({})).unwrap();
+    assert_eq!(later.answer().unwrap()["notice"], "degrade", "the first after the reload");
+}
+
+#[test]
 fn a_daemon_that_drains_takes_no_new_flows_and_keeps_the_others() {
     let Some(daemon) = TestDaemon::start(POLICY) else { return };
     let mut client = daemon.client();

@@ -1,6 +1,6 @@
 //! Clients of the daemon on the real kernel: `gqos connect`, the commands of the control socket, and the client in Python.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -201,4 +201,43 @@ fn a_client_in_python_reserves_and_attaches_its_socket() {
     assert_eq!(status["interfaces"][0]["interface"], "eth0", "{status}");
     let output = host.run("python3", &[script, "--socket", "absent.sock", "status"], b"");
     assert_eq!(output.status.code(), Some(69));
+}
+
+#[test]
+fn a_flow_without_the_daemon_is_paced_until_the_daemon_is_back() {
+    let Some(mut host) = ManagedHost::start() else { return };
+    let [address, port] = counting_peer(&host.network);
+    let policy = host.directory.path().join("client.toml");
+    let template = "[template.video]\nsending = { service_type = \"guaranteed\", token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\" }\n";
+    std::fs::write(&policy, format!("version = 1\n[daemon]\ndegrade = \"local-bucket\"\n{template}"))
+        .unwrap();
+    host.daemon.kill().unwrap();
+    host.daemon.wait().unwrap();
+    let socket = host.socket();
+    let arguments = ["--policy", policy.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+    let arguments = [&["connect", "--json", "--template", "video", "--id", "v1"], &arguments[..]].concat();
+    let arguments = [&arguments[..], &[&address, &port]].concat();
+    let mut connecting = host.command(env!("CARGO_BIN_EXE_gqos"), &arguments).spawn().unwrap();
+    let mut input = connecting.stdin.take().unwrap();
+    input.write_all(&[0; 300_000]).unwrap();
+    let mut decision = String::new();
+    let mut said = BufReader::new(connecting.stderr.take().unwrap());
+    said.read_line(&mut decision).unwrap();
+    let decision: Value = serde_json::from_str(&decision).unwrap();
+    assert_eq!((&decision["ok"], &decision["engine"]), (&true.into(), &"daemon".into()), "{decision}");
+    let lacking = decision["enforced"]["lacking"].as_str().unwrap();
+    assert!(lacking.contains("nothing is reserved: the daemon cannot be reached"), "{decision}");
+    // Without the policy of its own, a client that begins now is told that there is no daemon.
+    let output = host.gqos(&["connect", "--template", "video", &address, &port]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    host.daemon = daemon(&host.network.server, &host.directory);
+    host.until("the flow has a reservation with its socket", || {
+        let flows = host.flows();
+        flows.iter().any(|flow| flow["id"] == "v1" && flow["cookie"].is_u64() && flow["class"].is_string())
+    });
+    input.write_all(&[0; 300_000]).unwrap();
+    drop(input);
+    let output = connecting.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"600000 bytes"[..]));
+    host.until("it ends with its socket", || host.flows().is_empty());
 }

@@ -264,3 +264,37 @@ fn with_a_daemon_the_budget_is_that_of_the_host() {
     assert!(lines.contains("refused: WSAEOPNOTSUPP"), "{lines}");
     daemon.terminate();
 }
+
+#[test]
+fn without_the_daemon_clients_are_served_as_the_policy_says() {
+    let files = Files::new(POLICY);
+    let socket = files.path("gqos.sock");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = files.path("proxy.toml");
+    let table = table("p", "127.0.0.1:0", listener.local_addr().unwrap());
+    std::fs::write(&own, format!("{POLICY}[daemon]\ndegrade = \"local-bucket\"\n{table}")).unwrap();
+    let mut proxy = Running::start(&["proxy", "--json", "--policy", &own, "--socket", &socket]);
+    let address = proxy.says("listens on").rsplit(' ').next().unwrap().to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    let (mut origin, _) = listener.accept().unwrap();
+    origin.write_all(b"shaped").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
+    // Once the daemon is there, the flow that goes on is reserved.
+    let mut daemon = Running::start(&["daemon", "--policy", &files.policy(), "--socket", &socket]);
+    let mut line = String::new();
+    BufReader::new(daemon.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let start = std::time::Instant::now();
+    loop {
+        let flows = gqos().args(["flows", "--socket", &socket, "--json"]).output().unwrap();
+        let flows = String::from_utf8_lossy(&flows.stdout).into_owned();
+        if flows.contains("\"sending\":1125000") {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 60, "the flow has no reservation: {flows}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop((client, origin));
+    let lines = proxy.terminate();
+    assert!(lines.contains("\"end\":\"closed\"") && lines.contains("\"sent_bytes\":6"), "{lines}");
+    daemon.terminate();
+}

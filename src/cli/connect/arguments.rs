@@ -24,7 +24,9 @@ pub(in crate::cli) struct Arguments {
     #[arg(value_names = ["HOST", "PORT"], num_args = 1..=2, required = true)]
     destination: Vec<String>,
     /// Reserve by an engine in this process under this policy, in place of the daemon; several files merge.
-    #[arg(long, short, value_name = "POLICY", conflicts_with = "socket")]
+    ///
+    /// With --socket the daemon reserves; this policy's `degrade`, templates and rules say what the flow gets while it is not there.
+    #[arg(long, short, value_name = "POLICY")]
     pub(super) policy: Vec<PathBuf>,
     /// Ask for this template of the policy; of several, for the first that fits.
     #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["send", "receive"])]

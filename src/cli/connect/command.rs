@@ -26,6 +26,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let ended = runtime.block_on(async {
         let host = match engine {
             EngineChoice::Daemon(socket) => Host::connect_daemon(socket).await?,
+            EngineChoice::DaemonUnder(socket, policy) => Host::connect_daemon_under(socket, &policy).await?,
             EngineChoice::Process(policy) => Host::start(*policy).await?,
         };
         let ended = tokio::select! {
@@ -51,6 +52,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 enum EngineChoice {
     /// The control socket.
     Daemon(PathBuf),
+    /// The same, and what says how the flow goes on without the daemon.
+    DaemonUnder(PathBuf, Box<Policy>),
     Process(Box<Policy>),
 }
 
@@ -58,7 +61,11 @@ impl EngineChoice {
     /// - **Errors**: the policy is invalid; there is neither a policy nor a daemon.
     fn of(arguments: &Arguments) -> Result<Self, CommandFailure> {
         if !arguments.policy.is_empty() {
-            return Ok(Self::Process(Box::new(load_policy(&arguments.policy)?)));
+            let policy = Box::new(load_policy(&arguments.policy)?);
+            return Ok(match &arguments.socket.socket {
+                Some(socket) => Self::DaemonUnder(socket.clone(), policy),
+                None => Self::Process(policy),
+            });
         }
         arguments.socket.found().map(Self::Daemon).ok_or_else(|| {
             let error = anyhow!(

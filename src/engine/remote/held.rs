@@ -37,6 +37,8 @@ pub(super) struct HeldFlow {
     pub(super) is_connected: bool,
     /// Its socket, once that is known.
     pub(super) socket: Option<AttachedSocket>,
+    /// It was granted while the daemon was not there: nothing is reserved yet.
+    pub(super) is_without_daemon: bool,
 }
 
 /// A request without an answer, which a loss may overtake.
@@ -117,6 +119,14 @@ impl HeldFlows {
         if let Some(flow) = self.lock().flows.get_mut(id) {
             flow.request = Arc::new(ReserveCall { epoch, ..ReserveCall::clone(&flow.request) });
         }
+    }
+
+    /// A flow that was granted without the daemon has its reservation now, on this interface.
+    pub(super) fn reserved(&self, id: &str, (admitted, interface): (Admitted, String)) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            (flow.is_without_daemon, flow.interface) = (false, interface);
+        }
+        self.begin(id, admitted);
     }
 
     pub(super) fn state(&self, id: &str) -> Option<Arc<ReservationState>> {

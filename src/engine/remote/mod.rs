@@ -18,14 +18,18 @@
 //!
 //! # The end of the daemon
 //!
-//! A call that has no answer yet fails, as does each call until the daemon is back: [`DaemonError`], WSAENETDOWN. A
+//! A call that has no answer yet fails, as does each call until the daemon is back: [`DaemonError`], WSAENETDOWN. A request for a
+//! reservation waits for a daemon that has gone just now, since it may be starting again. Where the policy's `degrade` says so, it is
+//! granted without a reservation instead (`Fallback`), and takes one once the daemon is back. A
 //! reservation stands meanwhile: its packets stay in their class, and its shaper in force. Once the daemon is back, each
 //! reservation is asked for again under its id; one that is refused then is [lost](super::Loss::EngineGone).
 
+mod absence;
 mod calls;
 mod connection;
 mod daemon_socket;
 mod error;
+mod fallback;
 mod held;
 mod peers;
 mod remote_engine;

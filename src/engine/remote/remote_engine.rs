@@ -11,12 +11,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use super::absence::Absence;
 use super::calls::DecidedCall;
 use super::connection::{DaemonConnection, OnReply, failure};
 use super::error::DaemonError;
+use super::fallback::NOWHERE;
 use super::held::{HeldFlow, HeldFlows};
 use super::{calls, peers, streams};
-use crate::admission::{NotProgrammed, Operation, Reason};
+use crate::admission::{Decision, NotProgrammed, Operation, Reason};
 use crate::control::{
     ClientNotice, ControlError, EgressReply, FlowId, MethodCall, Nothing, RenditionsReply, Reply,
     ReserveCall, StatusCall, StatusReply,
@@ -36,9 +38,9 @@ use crate::engine::reservation::{
 use crate::engine::waiters::WaitingFlows;
 use crate::engine::watches::Watches;
 use crate::kernel::KernelClass;
-use crate::linux::RouteQuery;
-use crate::manager::{Answer, Loss, Lost};
-use crate::policy::PeerTimeouts;
+use crate::linux::{RouteQuery, random_name};
+use crate::manager::{Admitted, Answer, Loss, Lost};
+use crate::policy::{PeerTimeouts, Policy};
 
 /// The daemon's engine, by its control socket.
 ///
@@ -58,6 +60,8 @@ pub struct RemoteEngine {
     clock: ManagerClock,
     subscribers: Mutex<Vec<OnOvercommitment>>,
     tasks: Mutex<Tasks>,
+    /// How it goes on without the daemon.
+    absence: Absence,
 }
 
 #[derive(Default)]
@@ -85,10 +89,34 @@ impl RemoteEngine {
     ///
     /// - **Errors**: the daemon is not there, or does not answer within five seconds.
     pub async fn connect(path: impl Into<PathBuf>) -> Result<Arc<Self>, EngineError> {
+        let engine = Self::new(path.into(), None);
+        engine.connection().await?;
+        Ok(engine)
+    }
+
+    /// The same for a client with a policy of its own, whose `degrade` says what requests get while the daemon is not there;
+    /// where that is not to refuse, the daemon need not be there yet.
+    ///
+    /// - **Errors**: the daemon is not there and requests would be refused; it does not answer as it should.
+    pub async fn connect_under(path: impl Into<PathBuf>, policy: &Policy) -> Result<Arc<Self>, EngineError> {
+        let has_policy = policy.daemon.as_ref().is_some_and(|daemon| daemon.degrade.is_some());
+        let engine = Self::new(path.into(), has_policy.then_some(policy));
+        match engine.connection().await {
+            Err(EngineError::Daemon(error))
+                if error.is_unreachable() && engine.absence.fallback().is_some() =>
+            {
+                engine.spawn(connect_again(Weak::clone(&engine.me)));
+            }
+            connected => drop(connected?),
+        }
+        Ok(engine)
+    }
+
+    fn new(path: PathBuf, policy: Option<&Policy>) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let engine = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
-            path: path.into(),
+            path,
             runtime: Handle::current(),
             connection: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -98,8 +126,8 @@ impl RemoteEngine {
             clock: ManagerClock::start(),
             subscribers: Mutex::default(),
             tasks: Mutex::default(),
+            absence: Absence::of(policy),
         });
-        engine.connection().await?;
         let me = Weak::clone(&engine.me);
         let lose = move |id: &str, why| {
             if let Some(engine) = me.upgrade() {
@@ -107,7 +135,7 @@ impl RemoteEngine {
             }
         };
         engine.spawn(peers::look((engine.watches.clone(), engine.clock), wake, lose));
-        Ok(engine)
+        engine
     }
 
     /// The path of the control socket.
@@ -157,6 +185,7 @@ impl RemoteEngine {
             }
             let reserved = self.reserve_again(&connection).await;
             *lock(&self.connection) = Some(Arc::clone(&connection));
+            self.absence.connected();
             // Those that were released meanwhile had no connection to say so.
             for id in reserved.into_iter().filter(|id| !self.held.contains(id)) {
                 self.send(calls::release(id, Usage::default(), false));
@@ -188,8 +217,12 @@ impl RemoteEngine {
         let mut kept = Vec::new();
         for (id, flow, answer) in answers {
             let stands = match calls::decided(answer.await) {
-                Ok(DecidedCall { admitted: Some(_), epoch, .. }) => {
+                Ok(DecidedCall { admitted: Some(admitted), epoch, decision }) => {
                     self.held.granted_by(&id, epoch);
+                    if flow.is_without_daemon {
+                        let interface = decision.totals.keys().next().cloned().unwrap_or_default();
+                        self.held.reserved(&id, (admitted, interface));
+                    }
                     true
                 }
                 Ok(DecidedCall { decision, .. }) => decision.reason() == Some(Reason::DuplicateId),
@@ -234,7 +267,9 @@ impl RemoteEngine {
 
     fn take_notice(&self, notice: ClientNotice) {
         match notice {
-            ClientNotice::Listening {} => {}
+            // What this daemon says comes after it.
+            ClientNotice::Listening {} => self.absence.told(None),
+            ClientNotice::Degrade { policy } => self.absence.told(policy.as_deref()),
             ClientNotice::Lost { lost } => self.lose(lost),
             ClientNotice::Begun { id, admitted } => self.held.begin(&id, *admitted),
             ClientNotice::Moved { id, details, admitted } => {
@@ -292,14 +327,67 @@ impl RemoteEngine {
         let (Some(admitted), Some(id)) = (admitted, decision.id().map(str::to_owned)) else {
             return Err(EngineError::Refused(Box::new(decision)));
         };
-        let engine = self.me.upgrade().ok_or(EngineError::Stopped)?;
-        let state = Arc::<ReservationState>::default();
         let interface = decision.totals.keys().next().cloned().unwrap_or_default();
-        let request = Arc::new(ReserveCall { id: Some(id.clone()), epoch, ..request });
-        let flow =
-            HeldFlow { state: Arc::downgrade(&state), request, interface, is_connected: false, socket: None };
+        self.hold((admitted, decision), ReserveCall { id: Some(id), epoch, ..request }, interface)
+    }
+
+    /// Keeps what was granted under the id of its request.
+    fn hold(
+        &self,
+        (admitted, decision): (Admitted, Decision),
+        request: ReserveCall,
+        interface: String,
+    ) -> Result<Granted, EngineError> {
+        let engine = self.me.upgrade().ok_or(EngineError::Stopped)?;
+        let id = request.id.clone().unwrap_or_default();
+        let state = Arc::<ReservationState>::default();
+        let flow = HeldFlow {
+            state: Arc::downgrade(&state),
+            request: Arc::new(request),
+            interface,
+            is_connected: false,
+            socket: None,
+            is_without_daemon: decision.lacks_reservation(),
+        };
         self.held.insert(&id, flow);
         Ok(Granted { admitted, decision, reservation: Reservation::new(engine, id, state) })
+    }
+
+    /// The connection for a request. A daemon that has ended just now may be starting again, and is waited for, unless the
+    /// request can go on without it.
+    async fn connection_for_request(&self) -> Result<Arc<DaemonConnection>, EngineError> {
+        loop {
+            match self.connection().await {
+                Err(EngineError::Daemon(error)) if error.is_unreachable() => {
+                    if self.absence.fallback().is_some() || !self.absence.may_restart(self.now()) {
+                        return Err(error.into());
+                    }
+                }
+                other => return other,
+            }
+            tokio::time::sleep(FIRST_PAUSE).await;
+        }
+    }
+
+    /// What a request gets while the daemon is not there: the error, or a flow that has no reservation yet.
+    fn without_daemon(
+        &self,
+        request: &ReservationRequest,
+        error: EngineError,
+    ) -> Result<Granted, EngineError> {
+        let is_unreachable = matches!(&error, EngineError::Daemon(error) if error.is_unreachable());
+        let Some(fallback) = self.absence.fallback().filter(|_| is_unreachable) else { return Err(error) };
+        let id = match request.ask.id.clone().filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None => random_name().map_err(EngineError::Kernel)?,
+        };
+        if self.held.contains(&id) {
+            return Err(error);
+        }
+        let Some(granted) = fallback.grant(request, &id) else { return Err(error) };
+        let granted = granted.map_err(EngineError::Refused)?;
+        let call = ReserveCall { id: Some(id), ..calls::reserve(request) };
+        self.hold(granted, call, NOWHERE.to_owned())
     }
 }
 
@@ -309,6 +397,14 @@ async fn attend(engine: Weak<RemoteEngine>, [calls, notices]: [Arc<DaemonConnect
         () = calls.run() => {}
         () = notices.run() => {}
     }
+    if let Some(engine) = engine.upgrade() {
+        engine.absence.ended(engine.now());
+    }
+    connect_again(engine).await;
+}
+
+/// Connects, for as long as the engine is there.
+async fn connect_again(engine: Weak<RemoteEngine>) {
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
@@ -402,7 +498,10 @@ impl Engine for RemoteEngine {
 
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>> {
         Box::pin(async move {
-            let connection = self.connection().await?;
+            let connection = match self.connection_for_request().await {
+                Ok(connection) => connection,
+                Err(error) => return self.without_daemon(&request, error),
+            };
             let call = calls::reserve(&request);
             let waits = call.wait.and(call.id.as_deref()).map(|id| self.waiters.enter(id));
             let _requested = self.held.request();
@@ -425,7 +524,7 @@ impl Engine for RemoteEngine {
                     Err(_) => false,
                 });
             }
-            granted
+            granted.or_else(|error| self.without_daemon(&request, error))
         })
     }
 
@@ -435,7 +534,15 @@ impl Engine for RemoteEngine {
     ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>> {
         Box::pin(async move {
             let call = MethodCall::Renditions(Box::new(calls::reserve(&request)));
-            let RenditionsReply { renditions } = calls::parameters(Ok(self.call(call).await?))?;
+            let reply = match self.call(call).await {
+                Err(EngineError::Daemon(error)) if error.is_unreachable() => {
+                    let renditions =
+                        self.absence.fallback().and_then(|fallback| fallback.renditions(&request));
+                    return renditions.ok_or_else(|| error.into());
+                }
+                reply => reply?,
+            };
+            let RenditionsReply { renditions } = calls::parameters(Ok(reply))?;
             Ok(renditions.into_iter().map(calls::rendition).collect())
         })
     }

@@ -222,7 +222,7 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             Meaning::with_default(
                 "degrade",
-                "What connections get while no daemon answers: refuse fails them with WSAENETDOWN, best_effort makes them without a reservation.",
+                "What connections get while no daemon answers: refuse fails them with WSAENETDOWN, best_effort makes them without a reservation, local-bucket paces them in user space without one.",
                 "\"refuse\"",
             ),
             Meaning::new(
