@@ -223,6 +223,7 @@ mod tests {
         let ports = RoutePorts { protocol: 6, local: 1, peer: 2 };
         check("RouteHints", keys(&RouteHints::default()));
         check("RoutePorts", keys(&ports));
+        check("TrafficRecord", keys(&TrafficRecord::default()));
         let spec = Flowspec {
             reserved_rate: Some(Rate::new(1)),
             ..Flowspec::guaranteed(Rate::new(1), Bytes::new(1))
@@ -240,7 +241,7 @@ mod tests {
         check("Attach", keys(&Attached { cookie: 1, class: None, dscp: None }));
         check("Adopt", keys(&Attached { cookie: 1, class: None, dscp: None }));
         check("Events", keys(&EventBatch::default()));
-        check("Flows", keys(&FlowBatch { flows: Vec::new() }));
+        check("Flows", keys(&FlowBatch::default()));
         check("Egress", keys(&EgressReply { interface: "eth0".into(), line_rate: None }));
         check("Drain", keys(&DrainReply { draining: true, flows: 0 }));
         check("Reload", keys(&ReloadReply { changes: Value::Null }));
@@ -259,6 +260,7 @@ mod tests {
             confinement: None,
             refused: Default::default(),
             policy_classes: Vec::new(),
+            groups: Vec::new(),
             interfaces: Vec::new(),
         };
         check("Status", keys(&status));

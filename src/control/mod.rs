@@ -40,13 +40,13 @@ pub use frame::{FrameError, FrameReader, encode};
 pub use method::{Method, MethodCall};
 pub use reply::{
     Attached, ClassRecord, ClientNotice, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch,
-    FlowRecord, InterfaceDescription, InterfaceRecord, PolicyClassRecord, ReloadReply, RenditionRecord,
-    RenditionsReply, ServiceInfo, StatusReply,
+    FlowRecord, GroupRecord, InterfaceDescription, InterfaceRecord, PolicyClassRecord, ReloadReply,
+    RenditionRecord, RenditionsReply, ServiceInfo, StatusReply, TrafficRecord,
 };
 pub use request::{
-    AdoptCall, DrainCall, EgressCall, FlowId, FlowsCall, GetInterfaceDescription, GroupCall, Nothing,
-    QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, RouteHints, RoutePorts, StatusCall,
-    WaitCall,
+    AdoptCall, DrainCall, EgressCall, FlowId, FlowOrder, FlowsCall, GetInterfaceDescription, GroupCall,
+    Nothing, QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, RouteHints, RoutePorts,
+    StatusCall, WaitCall,
 };
 
 /// The name of the interface: the prefix of its methods and errors.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Flowspec, Rate};
+use flowspec::{Both, Flowspec, Micros, Rate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,10 +89,33 @@ pub struct EgressReply {
 }
 
 /// Some of the flows in the stream of `Flows`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FlowBatch {
     /// The caller's; those of all users for an administrator.
     pub flows: Vec<FlowRecord>,
+    /// How many flows are as asked for, of which the stream has those from `first` on, and `most` of them.
+    #[serde(default)]
+    pub matching: usize,
+}
+
+/// What the kernel's classes have counted: of a flow, or of those flows of an interface, a class or a group that live. Flows that
+/// user space alone enforces are not counted.
+///
+/// Times and rates are of the readings between which the daemon was watched; counts begin with the flow.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TrafficRecord {
+    /// How many flows are counted.
+    pub flows: usize,
+    /// What was sent between the last two readings, in bytes per second, link headers included; null before the second one.
+    pub used: Option<Rate>,
+    /// How often a class has run out of tokens, so that the packets that followed waited.
+    pub delayed: u64,
+    /// Packets that queues dropped.
+    pub dropped: u64,
+    /// For how long packets were dropped or waited although less was sent than the class's rate.
+    pub below_promise_us: Micros,
+    /// For how long that was watched.
+    pub watched_us: Micros,
 }
 
 /// A flow that holds a reservation.
@@ -120,6 +143,12 @@ pub struct FlowRecord {
     pub pid: Option<u32>,
     /// The cookie of its socket; null while it lives with its client's connection.
     pub cookie: Option<u64>,
+    /// How long this run of the daemon has held it.
+    #[serde(default)]
+    pub age_us: Micros,
+    /// What its class in the kernel has counted, where the call asked for it; null where it has none of its own.
+    #[serde(default)]
+    pub traffic: Option<TrafficRecord>,
 }
 
 /// Some of the events in the stream of `Events`. The first reply has none and says that the stream has begun.
@@ -143,6 +172,24 @@ pub struct PolicyClassRecord {
     pub totals: Both<Totals>,
     /// How many flows have it.
     pub flows: usize,
+    /// What the kernel has counted of them, where the call asked for it; null where it counts none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficRecord>,
+}
+
+/// A group on its interface.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GroupRecord {
+    /// The name of the link.
+    pub interface: String,
+    /// The id of the group.
+    pub group: String,
+    /// What it is charged, and what its members are charged together, in bytes per second.
+    pub totals: Both<Totals>,
+    /// How many flows are in it.
+    pub flows: usize,
+    /// What the kernel has counted of them; null where it counts none of them.
+    pub traffic: Option<TrafficRecord>,
 }
 
 /// The state of the daemon.
@@ -169,6 +216,10 @@ pub struct StatusReply {
     /// The classes of the policy on the interfaces that have been seen: the first 1024 of them.
     #[serde(default)]
     pub policy_classes: Vec<PolicyClassRecord>,
+    /// The groups, where the call asked for sums: the first 512 of them; for others than administrators without those of other
+    /// users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRecord>,
     /// Every interface that has been seen.
     pub interfaces: Vec<InterfaceRecord>,
 }
@@ -204,6 +255,9 @@ pub struct InterfaceRecord {
     pub flows: usize,
     /// Packets that bypassed every class.
     pub direct_packets: u32,
+    /// What the kernel has counted of its flows, where the call asked for it; null where it counts none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficRecord>,
     /// The kernel's classes, where the call asked for them; for others than administrators without those of other users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<ClassRecord>>,
@@ -222,6 +276,12 @@ pub struct ClassRecord {
     pub sent_bytes: u64,
     /// Packets that its queue dropped since then.
     pub dropped: u32,
+    /// How often it has run out of tokens since then.
+    #[serde(default)]
+    pub delayed: u32,
+    /// Packets that wait in its queue.
+    #[serde(default)]
+    pub queued: u32,
 }
 
 /// What another policy changes: in itself, and for the flows that are there.

@@ -219,12 +219,46 @@ pub struct EgressCall {
     pub route: Option<RouteHints>,
 }
 
-/// Which flows are listed.
+/// Which flows are listed, and in which order.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowsCall {
     /// Those of one interface; all where this is absent.
     pub interface: Option<String>,
+    /// Those whose id, interface, class, client or group contains this text, in letters of either case.
+    pub contains: Option<String>,
+    /// The order; by id where this is absent. Of equals, the ids decide.
+    pub sort: Option<FlowOrder>,
+    /// How many of the first are left out.
+    pub first: Option<usize>,
+    /// How many there are at most. With this, what is listed may be as old as ten times the time that it takes to read it.
+    pub most: Option<usize>,
+    /// Whether each flow has what the kernel has counted of it.
+    pub traffic: Option<bool>,
+}
+
+/// An order of flows. Rates, counts and times begin with the highest, names with the first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields of a flow's record")]
+pub enum FlowOrder {
+    #[default]
+    Id,
+    Interface,
+    /// Both directions together.
+    Rate,
+    Sending,
+    Receiving,
+    Used,
+    Delayed,
+    Dropped,
+    BelowPromise,
+    Age,
+    Class,
+    Client,
+    Group,
+    Uid,
 }
 
 /// How much a status says.
@@ -233,6 +267,9 @@ pub struct FlowsCall {
 pub struct StatusCall {
     /// Whether it has the kernel's classes.
     pub classes: Option<bool>,
+    /// Whether it has the groups, and what the kernel has counted of the flows of interfaces, classes and groups. Without
+    /// `classes`, what the kernel counts is as old as the last reading then: half a second, and longer with thousands of flows.
+    pub sums: Option<bool>,
 }
 
 /// Whether new flows are admitted.

@@ -14,14 +14,15 @@ use super::peer::Peer;
 use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
 use super::sockets::{attach, close_elsewhere};
 use super::state::DaemonServer;
+use super::status::status;
 use crate::admission::{GroupRequest, Operation};
 use crate::control::{
-    AdoptCall, Attached, ClassRecord, ClientNotice, ControlError, Decided, DrainReply, EgressCall,
-    EgressReply, GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription,
-    InterfaceRecord, MethodCall, QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord,
-    RenditionsReply, RenegotiateCall, ReserveCall, ServiceInfo, StatusCall, StatusReply,
+    AdoptCall, Attached, ClientNotice, ControlError, Decided, DrainReply, EgressCall, EgressReply,
+    GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, MethodCall,
+    QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord, RenditionsReply, RenegotiateCall,
+    ReserveCall, ServiceInfo,
 };
-use crate::engine::{Engine, EngineError, Granted, InterfaceReport};
+use crate::engine::{Engine, EngineError, Granted};
 use crate::linux::socket::route_of;
 use crate::linux::{ProcessDescriptor, RouteQuery, random_name, socket_of_process};
 use crate::policy::GroupMode;
@@ -76,7 +77,7 @@ impl CallingPeer {
             MethodCall::Group(asked) => answered(self.group(*asked).await?),
             MethodCall::Ungroup(group) => answered(self.ungroup(group.id).await?),
             MethodCall::Egress(asked) => value(&self.egress(&asked).await?),
-            MethodCall::Status(asked) => value(&self.status(asked).await?),
+            MethodCall::Status(asked) => value(&status(&self.server, &self.peer, asked).await?),
             MethodCall::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
             MethodCall::Plan(_) => value(&ReloadReply { changes: self.server.plan().await? }),
             MethodCall::Drain(asked) => {
@@ -375,48 +376,6 @@ impl CallingPeer {
             self.server.observed.refused(reason);
         }
         decided
-    }
-
-    async fn status(&self, asked: StatusCall) -> CallResult<StatusReply> {
-        let reports = self.server.engine.report().await.map_err(failed)?;
-        let with_classes = asked.classes.unwrap_or(false);
-        let interfaces = reports.into_iter().map(|report| self.interface(report, with_classes)).collect();
-        Ok(StatusReply {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            policy: self.server.policy_names(),
-            draining: self.server.is_draining(),
-            connections: self.server.users.connections(),
-            flows: self.server.holdings.count(),
-            confinement: self.server.confined.record.clone(),
-            refused: self.server.observed.refusals(),
-            policy_classes: self.server.policy_classes(),
-            interfaces,
-        })
-    }
-
-    fn interface(&self, report: InterfaceReport, with_classes: bool) -> InterfaceRecord {
-        let InterfaceReport { interface, status, direct_packets, classes, .. } = report;
-        let is_shown = |flow: &str| {
-            self.peer.is_administrator
-                || self.server.holdings.owner(flow).is_none_or(|uid| uid == self.peer.uid)
-        };
-        let classes = classes.into_iter().filter(|class| is_shown(&class.flow)).map(|class| ClassRecord {
-            class: class.class,
-            flow: class.flow,
-            rate: class.rate,
-            sent_bytes: class.sent_bytes,
-            dropped: class.dropped,
-        });
-        InterfaceRecord {
-            interface,
-            totals: status.totals,
-            not_programmed: status.kernel.err(),
-            shares_wire_with: status.shares_wire_with,
-            flows: status.flows,
-            direct_packets,
-            classes: with_classes.then(|| classes.collect()),
-        }
     }
 
     /// The flowspecs of a template, or those that are given; an absent direction is best effort.

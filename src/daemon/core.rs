@@ -22,6 +22,7 @@ use super::replies::refuse;
 use super::sockets::HostSockets;
 use super::state::DaemonServer;
 use super::users::{UserLimits, Users};
+use super::watched::Watched;
 use crate::control::ClientNotice;
 use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
@@ -71,6 +72,7 @@ impl Core {
             overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
         }));
         let recovered = recovery.adopt(adoptions, &holdings);
+        let watched = Watched::new(Arc::clone(&engine), Arc::clone(&holdings));
         let server = Arc::new(DaemonServer {
             engine,
             holdings,
@@ -82,6 +84,7 @@ impl Core {
             draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             observed: Observed::default(),
+            watched,
             confined,
             administrators: Mutex::new(administrators),
         });

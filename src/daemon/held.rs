@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use flowspec::Timestamp;
+
 use super::notices::Process;
 use super::saved::HeldSocket;
 use crate::admission::{Decision, GroupRequest};
@@ -44,6 +46,8 @@ pub(super) struct HeldGrant {
     pub(super) admitted: Admitted,
     pub(super) decision: Box<Decision>,
     pub(super) requester: Requester,
+    /// When this run of the daemon began to hold it.
+    pub(super) since: Timestamp,
     /// Its peer has answered.
     pub(super) is_committed: bool,
 }

@@ -3,9 +3,11 @@
 //! An id is here from its request on, so that the events of a flow are shown to its user from the first one on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use flowspec::Bytes;
+use flowspec::{Bytes, Timestamp};
+use shaper::clock;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -69,6 +71,8 @@ pub(super) struct Shown {
     pub(super) cookie: Option<u64>,
     /// The client that it is counted for.
     pub(super) client: Option<String>,
+    /// When this run of the daemon began to hold it.
+    pub(super) since: Timestamp,
 }
 
 /// Why an id cannot be requested.
@@ -332,21 +336,12 @@ impl Reservations {
         self.state().waiting.contains_key(id)
     }
 
-    /// The reservations of a user, or of all, in the order of their ids.
-    pub(super) fn shown(&self, only: Option<u32>) -> Vec<Shown> {
+    /// The reservations that follow an id in the order of their ids: no more than these are copied, and nothing waits for longer.
+    pub(super) fn shown_after(&self, after: Option<&str>, most: usize) -> Vec<Shown> {
         let state = self.state();
-        let held = state.held.iter().filter(|(_, held)| {
-            held.granted.is_some() && only.is_none_or(|uid| uid == held.client.process.uid)
-        });
-        held.map(|(id, held)| held.shown(id)).collect()
-    }
-
-    /// The first reservations of all in the order of their ids; no more than these are copied.
-    #[cfg(feature = "cli")]
-    pub(super) fn first_shown(&self, most: usize) -> Vec<Shown> {
-        let state = self.state();
-        let held = state.held.iter().filter(|(_, held)| held.granted.is_some());
-        held.take(most).map(|(id, held)| held.shown(id)).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let held = state.held.range::<str, _>((from, Bound::Unbounded));
+        held.filter(|(_, held)| held.granted.is_some()).take(most).map(|(id, held)| held.shown(id)).collect()
     }
 
     /// How many reservations are held.
@@ -410,7 +405,7 @@ impl Reservations {
             names_interface: false,
         };
         let (reserved, decision) = (reservation.state(), Box::new(decision));
-        let is_committed = kept.is_established;
+        let (since, is_committed) = (clock::now(), kept.is_established);
         let mut state = self.state();
         let has_socket = |socket: &HeldSocket| state.sockets.contains_key(&socket.cookie);
         if state.held.contains_key(&kept.id) || socket.as_ref().is_some_and(has_socket) {
@@ -418,7 +413,7 @@ impl Reservations {
         }
         let held = Held {
             client,
-            granted: Some(HeldGrant { reservation, admitted, decision, requester, is_committed }),
+            granted: Some(HeldGrant { reservation, admitted, decision, requester, since, is_committed }),
             socket: *socket,
             is_doubtful: socket.is_some_and(|socket| !socket.is_listed),
             epoch: epoch.as_str().into(),
@@ -559,7 +554,8 @@ impl Held {
     fn shown(&self, id: &str) -> Shown {
         let cookie = self.socket.map(|socket| socket.cookie);
         let client = self.granted.as_ref().and_then(|granted| granted.requester.client.clone());
-        Shown { id: id.to_owned(), process: self.client.process, cookie, client }
+        let since = self.granted.as_ref().map_or_else(clock::now, |granted| granted.since);
+        Shown { id: id.to_owned(), process: self.client.process, cookie, client, since }
     }
 }
 
@@ -609,8 +605,9 @@ impl Requested {
         let mut state = self.holdings.state();
         let is_open = state.open.contains(&self.client.connection);
         if let Some(held) = state.held.get_mut(&self.id) {
+            let (since, is_committed) = (clock::now(), false);
             held.granted =
-                Some(HeldGrant { reservation, admitted, decision, requester, is_committed: false });
+                Some(HeldGrant { reservation, admitted, decision, requester, since, is_committed });
         }
         let ended = if is_open { None } else { state.end(&self.id) };
         drop(state);

@@ -16,6 +16,7 @@
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
+//! `watched` reads ledger, kernel and flows for all that show them: `flow_table` has the flows and their sums, `traffic` what the kernel's classes did between two readings, `taken` when something is read again.
 //! `confined` gives up what the daemon does not need once its sockets are bound. `audit` writes the audit log, and `service` tells systemd what the daemon does.
 //!
 //! # After a kill
@@ -35,6 +36,7 @@ mod control_file;
 mod core;
 mod embedded;
 mod error;
+mod flow_table;
 mod held;
 mod holdings;
 #[cfg(feature = "cli")]
@@ -56,8 +58,12 @@ mod socket_file;
 mod sockets;
 mod state;
 mod state_log;
+mod status;
 mod streams;
+mod taken;
+mod traffic;
 mod users;
+mod watched;
 
 pub use embedded::{EmbeddedClient, EmbeddedDaemon, EmbeddedFlow, EmbeddedOptions};
 pub use error::DaemonStartError;

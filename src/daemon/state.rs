@@ -15,9 +15,10 @@ use super::observed::Observed;
 use super::requests::{failed, value};
 use super::sockets::HostSockets;
 use super::users::Users;
+use super::watched::Watched;
 use crate::admission::ClassTotals;
 use crate::control::{ClientNotice, ControlError, PolicyClassRecord, ReportedProblem};
-use crate::engine::LocalEngine;
+use crate::engine::{EngineSnapshot, LocalEngine};
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
 use crate::policy::Policy;
@@ -35,6 +36,7 @@ pub(super) struct DaemonServer {
     pub(super) draining: AtomicBool,
     pub(super) connections: AtomicU64,
     pub(super) observed: Observed,
+    pub(super) watched: Watched,
     pub(super) confined: Confined,
     /// The group whose members are administrators.
     pub(super) administrators: Mutex<Option<u32>>,
@@ -57,13 +59,14 @@ impl DaemonServer {
     }
 
     /// The classes of the policy, as far as the ledger knows their interfaces.
-    pub(super) fn policy_classes(&self) -> Vec<PolicyClassRecord> {
-        let classes = self.engine.snapshot(0).classes.into_iter().take(MOST_POLICY_CLASSES);
+    pub(super) fn policy_classes(snapshot: &EngineSnapshot) -> Vec<PolicyClassRecord> {
+        let classes = snapshot.classes.iter().cloned().take(MOST_POLICY_CLASSES);
         let record = |ClassTotals { interface, class, totals, flows }| PolicyClassRecord {
             interface,
             class,
             totals,
             flows,
+            traffic: None,
         };
         classes.map(record).collect()
     }

@@ -1,6 +1,7 @@
 //! The answers that are streams of replies.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -29,31 +30,28 @@ impl CallingPeer {
     /// Streams the caller's flows, some with each reply.
     pub(super) async fn flows(&self, asked: &FlowsCall, replies: &Replies<'_>) -> StreamEnd {
         let only = (!self.peer.is_administrator).then_some(self.peer.uid);
-        let shown = self.server.holdings.shown(only);
-        let records = shown.into_iter().filter_map(|shown| {
-            let report = self.server.engine.flow(&shown.id)?;
-            let is_asked =
-                asked.interface.as_ref().is_none_or(|interface| *interface == report.holding.interface);
-            is_asked.then_some(FlowRecord {
-                id: shown.id,
-                interface: report.holding.interface,
-                charged: report.holding.charged,
-                group: report.holding.group,
-                class: report.class,
-                policy_class: report.policy_class,
-                client: shown.client,
-                uid: shown.process.uid,
-                pid: shown.process.pid,
-                cookie: shown.cookie,
-            })
-        });
-        let records: Vec<_> = records.collect();
-        let mut batches = records.chunks(MOST_RECORDS_OF_A_REPLY).peekable();
+        let (watched, with_traffic) = (&self.server.watched, asked.traffic.unwrap_or(false));
+        let table = match asked.most {
+            Some(_) => watched.flows().await,
+            None => {
+                if with_traffic {
+                    drop(watched.report_in_time().await);
+                }
+                Arc::new(watched.flows_now(with_traffic).await)
+            }
+        };
+        let (chosen, matching) = table.chosen(only, asked).await;
+        let record = |flow: &FlowRecord| {
+            let traffic = flow.traffic.filter(|_| with_traffic);
+            FlowRecord { traffic, ..flow.clone() }
+        };
+        let mut batches = chosen.chunks(MOST_RECORDS_OF_A_REPLY).peekable();
         if batches.peek().is_none() {
-            return last(replies, &FlowBatch { flows: Vec::new() }).await;
+            return last(replies, &FlowBatch { flows: Vec::new(), matching }).await;
         }
         while let Some(batch) = batches.next() {
-            let reply = FlowBatch { flows: batch.to_vec() };
+            let flows = batch.iter().map(|flow| record(flow)).collect();
+            let reply = FlowBatch { flows, matching };
             if batches.peek().is_none() {
                 return last(replies, &reply).await;
             }

@@ -69,12 +69,13 @@ pub(super) struct KernelClassCounters {
     pub(super) sent_bytes: u64,
     pub(super) sent_packets: u32,
     pub(super) dropped: u32,
+    pub(super) delayed: u32,
 }
 
 impl KernelClassCounters {
     pub(super) const fn of(state: &ClassState) -> Self {
-        let ClassState { sent_bytes, sent_packets, dropped, .. } = *state;
-        Self { sent_bytes, sent_packets, dropped }
+        let ClassState { sent_bytes, sent_packets, dropped, delayed, .. } = *state;
+        Self { sent_bytes, sent_packets, dropped, delayed }
     }
 
     /// What was counted since another time.
@@ -84,6 +85,7 @@ impl KernelClassCounters {
             // The kernel's counters of packets wrap.
             sent_packets: self.sent_packets.wrapping_sub(before.sent_packets),
             dropped: self.dropped.wrapping_sub(before.dropped),
+            delayed: self.delayed.wrapping_sub(before.delayed),
         }
     }
 }

@@ -61,6 +61,10 @@ pub struct ClassReport {
     pub sent_bytes: u64,
     /// Packets that its queue dropped since then.
     pub dropped: u32,
+    /// How often it has run out of tokens since then, so that the packets that followed waited.
+    pub delayed: u32,
+    /// Packets that wait in its queue.
+    pub queued: u32,
 }
 
 /// What the kernel counts of an interface.
@@ -106,5 +110,7 @@ fn class_report(
         rate: state.class.rate,
         sent_bytes: counts.sent_bytes,
         dropped: counts.dropped,
+        delayed: counts.delayed,
+        queued: state.queued,
     }
 }

@@ -36,6 +36,9 @@ pub struct ClassState {
     pub sent_packets: u32,
     /// Packets that it dropped. The kernel's counter has 32 bits and wraps.
     pub dropped: u32,
+    /// How often it has run out of tokens, so that the packets that follow wait: `overlimits` in `tc`. The kernel's counter has
+    /// 32 bits and wraps.
+    pub delayed: u32,
     /// Packets that wait in it.
     pub queued: u32,
     /// Tokens that were missing from its bucket when a packet last left, link headers included.
@@ -325,6 +328,7 @@ pub(super) fn class_state(
         sent_bytes: 0,
         sent_packets: 0,
         dropped: 0,
+        delayed: 0,
         queued: 0,
         missing: Bytes::ZERO,
         full_in: Micros::new(0),
@@ -340,7 +344,10 @@ pub(super) fn class_state(
                     state.missing = state.class.missing(statistics).map_err(unreadable)?;
                     state.full_in = state.class.full_in(statistics).map_err(unreadable)?;
                 }
-                TcStats2::Queue(queue) => (state.dropped, state.queued) = (queue.drops, queue.qlen),
+                TcStats2::Queue(queue) => {
+                    (state.dropped, state.queued) = (queue.drops, queue.qlen);
+                    state.delayed = queue.overlimits;
+                }
                 _ => {}
             }
         }

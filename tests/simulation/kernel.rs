@@ -396,6 +396,7 @@ fn unused(class: HtbClass) -> ClassState {
         sent_bytes: 0,
         sent_packets: 0,
         dropped: 0,
+        delayed: 0,
         queued: 0,
         missing: Bytes::ZERO,
         full_in: Micros::new(0),

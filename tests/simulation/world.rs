@@ -417,7 +417,7 @@ impl World {
                 self.log.violation(format_args!("client {number} may change {id}, which is another user's"));
             }
             Asked::Flows => {
-                let batch = reply.parameters::<FlowBatch>().unwrap_or(FlowBatch { flows: Vec::new() });
+                let batch = reply.parameters::<FlowBatch>().unwrap_or_default();
                 let Client { uid, is_administrator, .. } = self.clients[number];
                 for flow in batch.flows.iter().filter(|flow| flow.uid != uid && !is_administrator) {
                     self.log

@@ -1,13 +1,13 @@
 //! `gqos flows`: the flows that hold reservations.
 
-use std::cmp::Reverse;
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::control::{Call, FlowBatch, FlowRecord, FlowsCall, MethodCall};
+use gqos::control::{Call, FlowBatch, FlowOrder, FlowRecord, FlowsCall, MethodCall};
 
 use super::client::{ControlClient, SocketArgument, failure};
+use super::numbers::{lasted, short};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
@@ -36,9 +36,12 @@ pub(in crate::cli) struct Arguments {
     /// Those of this process.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// The order; rates begin with the highest.
-    #[arg(long, value_enum, default_value_t = Order::Id)]
-    sort: Order,
+    /// The order; rates, counts and times begin with the highest.
+    #[arg(long, value_enum, default_value_t = SortKey::Id)]
+    sort: SortKey,
+    /// List the first of these alone.
+    #[arg(long, value_name = "COUNT")]
+    most: Option<usize>,
     /// Print one JSON record for each flow and line: rates in bytes per second.
     #[arg(long)]
     json: bool,
@@ -46,23 +49,69 @@ pub(in crate::cli) struct Arguments {
     socket: SocketArgument,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Order {
-    Id,
-    Interface,
+/// By what flows are sorted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum SortKey {
+    /// Both directions together.
+    #[default]
+    Rate,
     Sending,
     Receiving,
+    Used,
+    Delayed,
+    Dropped,
+    /// The time below the promise.
+    Below,
+    Age,
+    Id,
+    Interface,
     Class,
     Client,
     Group,
-    Uid,
+    #[value(alias = "uid")]
+    User,
+}
+
+impl SortKey {
+    /// The word of the command line.
+    pub(super) fn name(self) -> String {
+        // No order is hidden.
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    pub(super) const fn order(self) -> FlowOrder {
+        match self {
+            Self::Rate => FlowOrder::Rate,
+            Self::Sending => FlowOrder::Sending,
+            Self::Receiving => FlowOrder::Receiving,
+            Self::Used => FlowOrder::Used,
+            Self::Delayed => FlowOrder::Delayed,
+            Self::Dropped => FlowOrder::Dropped,
+            Self::Below => FlowOrder::BelowPromise,
+            Self::Age => FlowOrder::Age,
+            Self::Id => FlowOrder::Id,
+            Self::Interface => FlowOrder::Interface,
+            Self::Class => FlowOrder::Class,
+            Self::Client => FlowOrder::Client,
+            Self::Group => FlowOrder::Group,
+            Self::User => FlowOrder::Uid,
+        }
+    }
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut client = arguments.socket.connect()?;
-    let mut flows = fetch(&mut client, arguments.interface.clone())?;
+    let asked = FlowsCall {
+        interface: arguments.interface.clone(),
+        sort: Some(arguments.sort.order()),
+        traffic: Some(true),
+        ..FlowsCall::default()
+    };
+    let mut flows = fetch(&mut client, asked)?.flows;
     flows.retain(|flow| arguments.takes(flow));
-    arguments.sort.apply(&mut flows);
+    if let Some(most) = arguments.most {
+        flows.truncate(most);
+    }
     let mut document = String::new();
     if !arguments.json && !flows.is_empty() {
         document.push_str(&line(&HEADER.map(str::to_owned)));
@@ -81,17 +130,16 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     Ok(ExitCode::SUCCESS)
 }
 
-/// The flows of an interface, or of all.
-pub(super) fn fetch(
-    client: &mut ControlClient,
-    interface: Option<String>,
-) -> Result<Vec<FlowRecord>, CommandFailure> {
-    client.send(&Call::new(&MethodCall::Flows(FlowsCall { interface })))?;
-    let mut flows = Vec::new();
+/// The flows as they are asked for, and how many there are.
+pub(super) fn fetch(client: &mut ControlClient, asked: FlowsCall) -> Result<FlowBatch, CommandFailure> {
+    client.send(&Call::new(&MethodCall::Flows(asked)))?;
+    let mut flows = FlowBatch::default();
     loop {
         let reply = client.reply()?;
         let continues = reply.continues;
-        flows.extend(reply.parameters::<FlowBatch>().map_err(failure)?.flows);
+        let FlowBatch { flows: more, matching } = reply.parameters().map_err(failure)?;
+        flows.flows.extend(more);
+        flows.matching = matching;
         if !continues {
             return Ok(flows);
         }
@@ -110,36 +158,41 @@ impl Arguments {
     }
 }
 
-impl Order {
-    fn apply(self, flows: &mut [FlowRecord]) {
-        // Of equals, the ids decide.
-        flows.sort_by(|a, b| a.id.cmp(&b.id));
-        match self {
-            Self::Id => {}
-            Self::Interface => flows.sort_by(|a, b| a.interface.cmp(&b.interface)),
-            Self::Sending => flows.sort_by_key(|flow| Reverse(flow.charged.sending)),
-            Self::Receiving => flows.sort_by_key(|flow| Reverse(flow.charged.receiving)),
-            Self::Class => flows.sort_by(|a, b| a.policy_class.cmp(&b.policy_class)),
-            Self::Client => flows.sort_by(|a, b| a.client.cmp(&b.client)),
-            Self::Group => flows.sort_by(|a, b| a.group.cmp(&b.group)),
-            Self::Uid => flows.sort_by_key(|flow| flow.uid),
-        }
-    }
-}
+/// The class is that of the policy; that of the kernel is the last. What follows from the kernel's counters is `-` where the flow has
+/// no class of its own there.
+const HEADER: [&str; 15] = [
+    "id",
+    "interface",
+    "sending",
+    "used",
+    "delayed",
+    "dropped",
+    "below",
+    "receiving",
+    "age",
+    "class",
+    "client",
+    "group",
+    "user",
+    "process",
+    "tc",
+];
 
-/// The class is that of the policy; that of the kernel is the last.
-const HEADER: [&str; 10] =
-    ["id", "interface", "sending", "receiving", "class", "client", "group", "user", "process", "tc"];
-
-fn cells(flow: &FlowRecord) -> [String; 10] {
-    let FlowRecord { id, interface, charged, group, class, policy_class, client, uid, pid, .. } = flow;
+fn cells(flow: &FlowRecord) -> [String; 15] {
+    let FlowRecord { id, interface, charged, group, class, policy_class, client, uid, pid, traffic, .. } =
+        flow;
     let none = || "-".to_owned();
     let name = |name: &Option<String>| name.as_ref().map_or_else(none, |name| plain(name).into_owned());
     [
         plain(id).into_owned(),
         plain(interface).into_owned(),
         charged.sending.to_string(),
+        traffic.and_then(|traffic| traffic.used).map_or_else(none, short),
+        traffic.map_or_else(none, |traffic| traffic.delayed.to_string()),
+        traffic.map_or_else(none, |traffic| traffic.dropped.to_string()),
+        traffic.map_or_else(none, |traffic| lasted(traffic.below_promise_us)),
         charged.receiving.to_string(),
+        lasted(flow.age_us),
         name(policy_class),
         name(client),
         name(group),
@@ -149,8 +202,8 @@ fn cells(flow: &FlowRecord) -> [String; 10] {
     ]
 }
 
-fn line(cells: &[String; 10]) -> String {
-    const WIDTHS: [usize; 10] = [24, 12, 14, 14, 12, 12, 12, 8, 8, 0];
+fn line(cells: &[String; 15]) -> String {
+    const WIDTHS: [usize; 15] = [24, 12, 14, 11, 7, 7, 6, 14, 6, 12, 12, 12, 8, 8, 0];
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(WIDTHS) {
         // Writing to a String cannot fail.

@@ -14,6 +14,7 @@ mod client;
 pub(super) mod drain;
 pub(super) mod events;
 pub(super) mod flows;
+mod numbers;
 pub(super) mod reload;
 pub(super) mod status;
 pub(super) mod top;

@@ -10,13 +10,14 @@ use clap::ValueEnum;
 use flowspec::{Both, Direction, Rate};
 use gqos::admission::Totals;
 use gqos::control::{
-    ClassRecord, ConfinementRecord, FlowRecord, InterfaceRecord, MethodCall, PolicyClassRecord, StatusCall,
-    StatusReply,
+    ClassRecord, ConfinementRecord, FlowRecord, FlowsCall, GroupRecord, InterfaceRecord, MethodCall,
+    PolicyClassRecord, StatusCall, StatusReply, TrafficRecord,
 };
 use serde::Serialize;
 
-use super::client::SocketArgument;
+use super::client::{ControlClient, SocketArgument};
 use super::flows::fetch;
+use super::numbers::{lasted, short};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
 use crate::cli::plain::{plain, plain_json};
@@ -62,7 +63,8 @@ struct ClientHoldings {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let request = MethodCall::Status(StatusCall { classes: arguments.classes.then_some(true) });
+    let request =
+        MethodCall::Status(StatusCall { classes: arguments.classes.then_some(true), sums: Some(true) });
     let mut daemon = arguments.socket.connect()?;
     let mut status: StatusReply = daemon.call(&request)?;
     if let Some(name) = &arguments.interface {
@@ -74,6 +76,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
             ));
         }
         status.policy_classes.retain(|record| record.interface == *name);
+        status.groups.retain(|record| record.interface == *name);
     }
     if let Some(name) = &arguments.class {
         status.policy_classes.retain(|record| record.class == *name);
@@ -84,7 +87,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     }
     arguments.sort.apply(&mut status);
     let held = match &arguments.client {
-        Some(client) => Some(client_holdings(fetch(&mut daemon, arguments.interface.clone())?, client)),
+        Some(client) => Some(client_holdings(flows(&mut daemon, arguments)?, client)),
         None => None,
     };
     let document = match arguments.json {
@@ -93,6 +96,11 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     };
     print(&document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn flows(daemon: &mut ControlClient, arguments: &Arguments) -> Result<Vec<FlowRecord>, CommandFailure> {
+    let asked = FlowsCall { interface: arguments.interface.clone(), ..FlowsCall::default() };
+    Ok(fetch(daemon, asked)?.flows)
 }
 
 /// What the daemon has given up, as a line.
@@ -176,6 +184,7 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
         confinement,
         refused,
         policy_classes,
+        groups,
         interfaces,
     } = status;
     let (clients, flows) = (counted(*connections, "client"), counted(*flows, "reservation"));
@@ -194,43 +203,18 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
         text.push_str(&client_text(client, held));
     }
     for interface in interfaces {
-        let InterfaceRecord {
-            interface,
-            totals,
-            not_programmed,
-            shares_wire_with,
-            flows,
-            direct_packets,
-            classes,
-        } = interface;
-        let _ = writeln!(text, "{interface}: {}", counted(*flows, "flow"));
-        for direction in Direction::BOTH {
-            let totals = totals.get(direction);
-            let _ = writeln!(
-                text,
-                "  {direction}: {} reserved of {}, {} available",
-                totals.reserved,
-                totals.budget,
-                totals.available()
-            );
-        }
-        if let Some(why) = not_programmed {
-            let _ = writeln!(text, "  user space alone: {why}");
-        }
-        if let Some(other) = shares_wire_with {
-            let _ = writeln!(text, "  on the wire of {other}, without parent = {other:?} in the policy");
-        }
-        if *direct_packets > 0 {
-            let _ = writeln!(text, "  {direct_packets} packets bypassed every class");
-        }
-        for class in policy_classes.iter().filter(|class| class.interface == *interface) {
+        text.push_str(&interface_text(interface));
+        for class in policy_classes.iter().filter(|class| class.interface == interface.interface) {
             text.push_str(&class_text(class));
         }
-        for class in classes.iter().flatten() {
-            let ClassRecord { class, flow, rate, sent_bytes, dropped } = class;
+        for group in groups.iter().filter(|group| group.interface == interface.interface) {
+            text.push_str(&group_text(group));
+        }
+        for class in interface.classes.iter().flatten() {
+            let ClassRecord { class, flow, rate, sent_bytes, dropped, delayed, queued } = class;
             let _ = writeln!(
                 text,
-                "  {class} {}: {rate}, {sent_bytes} bytes sent, {dropped} packets dropped",
+                "  {class} {}: {rate}, {sent_bytes} bytes sent, {delayed} times delayed, {queued} packets waiting, {dropped} dropped",
                 plain(flow)
             );
         }
@@ -238,13 +222,73 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
     text
 }
 
+fn interface_text(interface: &InterfaceRecord) -> String {
+    let InterfaceRecord {
+        interface,
+        totals,
+        not_programmed,
+        shares_wire_with,
+        flows,
+        direct_packets,
+        traffic,
+        classes: _,
+    } = interface;
+    let mut text = format!("{}: {}\n", plain(interface), counted(*flows, "flow"));
+    for direction in Direction::BOTH {
+        let totals = totals.get(direction);
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "  {direction}: {} reserved of {}, {} available",
+            totals.reserved,
+            totals.budget,
+            totals.available()
+        );
+    }
+    text.push_str(&traffic_text("  ", traffic.as_ref(), *flows));
+    if let Some(why) = not_programmed {
+        let _ = writeln!(text, "  user space alone: {why}");
+    }
+    if let Some(other) = shares_wire_with {
+        let _ = writeln!(text, "  on the wire of {other}, without parent = {other:?} in the policy");
+    }
+    if *direct_packets > 0 {
+        let _ = writeln!(text, "  {direct_packets} packets bypassed every class");
+    }
+    text
+}
+
+/// What the kernel has counted of some flows; nothing where it counts none of them.
+fn traffic_text(indent: &str, traffic: Option<&TrafficRecord>, of: usize) -> String {
+    let Some(TrafficRecord { flows, used, delayed, dropped, below_promise_us, watched_us }) = traffic else {
+        return String::new();
+    };
+    let used = used.map_or_else(|| "-".to_owned(), short);
+    let which = if *flows == of { String::new() } else { format!("{flows} of {}: ", counted(of, "flow")) };
+    format!(
+        "{indent}{which}{used} used, {delayed} times delayed, {dropped} packets dropped, below the promise for {} of {}\n",
+        lasted(*below_promise_us),
+        lasted(*watched_us)
+    )
+}
+
 fn class_text(record: &PolicyClassRecord) -> String {
-    let PolicyClassRecord { class, totals, flows, .. } = record;
+    let PolicyClassRecord { class, totals, flows, traffic, .. } = record;
+    part_text(&format!("class {}", plain(class)), totals, (*flows, traffic.as_ref()))
+}
+
+fn group_text(record: &GroupRecord) -> String {
+    let GroupRecord { group, totals, flows, traffic, .. } = record;
+    part_text(&format!("group {}", plain(group)), totals, (*flows, traffic.as_ref()))
+}
+
+fn part_text(name: &str, totals: &Both<Totals>, (flows, traffic): (usize, Option<&TrafficRecord>)) -> String {
     let directions = Direction::BOTH.map(|direction| {
         let totals = totals.get(direction);
         format!("{} of {} {direction}", totals.reserved, totals.budget)
     });
-    format!("  class {}: {}, {}\n", plain(class), counted(*flows, "flow"), directions.join(", "))
+    let text = format!("  {name}: {}, {}\n", counted(flows, "flow"), directions.join(", "));
+    text + &traffic_text("    ", traffic, flows)
 }
 
 fn client_text(client: &str, held: &BTreeMap<String, ClientHoldings>) -> String {

@@ -3,14 +3,16 @@
 use std::fmt::{Display, Write};
 
 use bytes::Bytes;
-use flowspec::{Both, Direction, Moment, Rate};
+use flowspec::{Direction, Moment, Rate};
 use serde::Serialize;
 
 use super::counted::SeenRefusal;
 use super::pictures::Picture;
-use super::view::{ClassView, FlowView, InterfaceView, MOST_FLOWS, Promise, View};
+use super::view::{ClassView, FlowView, InterfaceView, MOST_FLOWS, View};
 use crate::admission::Totals;
 use crate::chart::{escape, timeline_svg};
+use crate::control::{FlowRecord, TrafficRecord};
+use crate::daemon::traffic::Promise;
 
 /// The parts of the page, by the ids of their elements.
 #[derive(Debug, Serialize)]
@@ -28,6 +30,9 @@ pub(super) struct Fragments {
 /// The widths of a picture on a wide page and on a narrow one.
 const WIDE: u32 = 520;
 const NARROW: u32 = 320;
+
+/// What stands for a value that is not known, or that there is not.
+const UNKNOWN: &str = "\u{2013}";
 
 /// The most classes that the page lists.
 const MOST_CLASSES: usize = 100;
@@ -96,8 +101,21 @@ fn interfaces(interfaces: &[InterfaceView]) -> String {
     if interfaces.is_empty() {
         return "<p>No interface has been seen yet.</p>".to_owned();
     }
-    let mut table =
-        Table::new("Interfaces", &["interface", "direction", "budget", "reserved", "free", "used", "flows"]);
+    let mut table = Table::new(
+        "Interfaces",
+        &[
+            "interface",
+            "direction",
+            "budget",
+            "reserved",
+            "free",
+            "used",
+            "flows",
+            "delayed",
+            "dropped",
+            "below promise",
+        ],
+    );
     let mut notes = String::new();
     for view in interfaces {
         for direction in Direction::BOTH {
@@ -105,6 +123,7 @@ fn interfaces(interfaces: &[InterfaceView]) -> String {
             table.cell(direction);
             table.totals(view.totals.get(direction), *view.used.get(direction));
             table.cell(view.flows);
+            table.traffic(direction, view.traffic.as_ref());
             table.end_row();
         }
         if let Some(why) = &view.not_programmed {
@@ -121,9 +140,21 @@ fn classes(classes: &[ClassView]) -> String {
     }
     let mut table = Table::new(
         "Classes",
-        &["interface", "class", "direction", "share", "reserved", "free", "used", "flows"],
+        &[
+            "interface",
+            "class",
+            "direction",
+            "share",
+            "reserved",
+            "free",
+            "used",
+            "flows",
+            "delayed",
+            "dropped",
+            "below promise",
+        ],
     );
-    for ClassView { class, used } in classes.iter().take(MOST_CLASSES) {
+    for ClassView { class, used, traffic } in classes.iter().take(MOST_CLASSES) {
         for direction in Direction::BOTH {
             if class.totals.receiving.reserved == Rate::ZERO && direction == Direction::Receiving {
                 continue;
@@ -133,6 +164,7 @@ fn classes(classes: &[ClassView]) -> String {
             table.cell(direction);
             table.totals(class.totals.get(direction), *used.get(direction));
             table.cell(class.flows);
+            table.traffic(direction, traffic.as_ref());
             table.end_row();
         }
     }
@@ -167,23 +199,37 @@ fn flows(view: &View) -> String {
     if view.flows.is_empty() {
         return "<p>No reservation is held.</p>".to_owned();
     }
-    let headings =
-        ["flow", "interface", "class", "group", "sending", "receiving", "sent", "promise", "user", "process"];
+    let headings = [
+        "flow",
+        "interface",
+        "class",
+        "group",
+        "sending",
+        "receiving",
+        "sent",
+        "promise",
+        "delayed",
+        "dropped",
+        "below promise",
+        "user",
+        "process",
+    ];
     let mut table = Table::new("Flows", &headings);
-    for flow in &view.flows {
-        let FlowView { flow: snapshot, uid, pid, rate } = flow;
-        let Both { sending, receiving } = snapshot.holding.charged;
-        table.name(&snapshot.holding.id);
-        table.text(&snapshot.holding.interface);
-        table.text(snapshot.class.as_deref().unwrap_or("\u{2013}"));
-        table.text(snapshot.holding.group.as_deref().unwrap_or("\u{2013}"));
-        table.cell(sending);
-        table.cell(receiving);
-        table.cell(rate.map_or_else(|| "\u{2013}".to_owned(), |rate| short(rate.sent)));
-        let (class, text) = promise(flow);
+    for view in &view.flows {
+        let FlowRecord { id, interface, charged, group, policy_class, uid, pid, traffic, .. } = &view.flow;
+        table.name(id);
+        table.text(interface);
+        table.text(policy_class.as_deref().unwrap_or(UNKNOWN));
+        table.text(group.as_deref().unwrap_or(UNKNOWN));
+        table.cell(charged.sending);
+        table.cell(charged.receiving);
+        let sent = traffic.and_then(|traffic| traffic.used);
+        table.cell(sent.map_or_else(|| UNKNOWN.to_owned(), short));
+        let (class, text) = promise(view);
         table.classed(class, &text);
+        table.traffic(Direction::Sending, traffic.as_ref());
         table.cell(uid);
-        table.cell(pid.map_or_else(|| "\u{2013}".to_owned(), |pid| pid.to_string()));
+        table.cell(pid.map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string()));
         table.end_row();
     }
     table.end() + &left_out(view.held, MOST_FLOWS, "flows")
@@ -191,13 +237,15 @@ fn flows(view: &View) -> String {
 
 /// The promise of a flow, with what is known of it.
 fn promise(flow: &FlowView) -> (&'static str, String) {
-    let dropped = flow.rate.map_or(0, |rate| rate.dropped);
+    let dropped = flow.dropped;
     let packets = if dropped == 1 { "packet" } else { "packets" };
-    match flow.promise() {
+    match flow.promise {
         Promise::Kept => ("good", "kept".to_owned()),
+        Promise::Exceeded if dropped == 0 => ("good", "kept; sends more, packets wait".to_owned()),
         Promise::Exceeded => ("good", format!("kept; sends more, {dropped} {packets} dropped")),
+        Promise::NotKept if dropped == 0 => ("bad", "not kept: packets wait".to_owned()),
         Promise::NotKept => ("bad", format!("not kept: {dropped} {packets} dropped")),
-        Promise::Unknown if flow.flow.kernel_class.is_none() => ("", "enforced by its client".to_owned()),
+        Promise::Unknown if flow.flow.class.is_none() => ("", "enforced by its client".to_owned()),
         Promise::Unknown => ("", "not measured".to_owned()),
     }
 }
@@ -222,6 +270,12 @@ fn ago(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         _ => format!("{} h", seconds / 3600),
     }
+}
+
+/// A time in seconds, with a tenth.
+fn seconds(micros: u64) -> String {
+    let tenths = micros / 100_000;
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }
 
 fn left_out(all: usize, shown: usize, what: &str) -> String {
@@ -284,7 +338,17 @@ impl Table {
         self.cell(totals.budget);
         self.cell(totals.reserved);
         self.cell(totals.available());
-        self.cell(used.map_or_else(|| "\u{2013}".to_owned(), short));
+        self.cell(used.map_or_else(|| UNKNOWN.to_owned(), short));
+    }
+
+    /// What was delayed and dropped, and the time below the promise. The kernel counts what is sent.
+    fn traffic(&mut self, direction: Direction, traffic: Option<&TrafficRecord>) {
+        let traffic = traffic.filter(|_| direction == Direction::Sending);
+        let cells = traffic.map(|traffic| {
+            let TrafficRecord { delayed, dropped, below_promise_us, .. } = traffic;
+            [delayed.to_string(), dropped.to_string(), seconds(below_promise_us.get())]
+        });
+        cells.unwrap_or_else(|| [UNKNOWN; 3].map(str::to_owned)).iter().for_each(|cell| self.cell(cell));
     }
 
     fn end_row(&mut self) {

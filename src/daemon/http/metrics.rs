@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{GroupMetrics, InterfaceMetrics};
 /// The metrics now.
 pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
     // A kernel that does not answer is no reason to have no metrics.
-    let report = facts.report().await.ok();
+    let report = facts.server.watched.report().await.ok();
     let reports = report.iter().flat_map(|reports| reports.iter());
     let direct: BTreeMap<_, _> = reports
         .filter(|report| report.status.kernel.is_ok())

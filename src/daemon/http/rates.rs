@@ -1,19 +1,10 @@
-//! Rates from the kernel's counters: of links, and of the classes of flows.
+//! Rates of links from the kernel's counters.
 
 use std::collections::BTreeMap;
 
 use flowspec::{Both, Rate, Timestamp};
 
-use crate::engine::InterfaceReport;
-
-/// What a flow's class did lately.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct FlowRate {
-    /// Link headers included.
-    pub(super) sent: Rate,
-    /// Packets that its queue dropped in that time.
-    pub(super) dropped: u32,
-}
+use crate::daemon::traffic::rate;
 
 /// A number of bytes at a time.
 type Reading = (Timestamp, u64);
@@ -23,15 +14,6 @@ type Reading = (Timestamp, u64);
 pub(super) struct MeasuredLinkRates {
     before: BTreeMap<String, Both<Reading>>,
     now: BTreeMap<String, Both<Rate>>,
-}
-
-/// The rates of flows, between two reports.
-#[derive(Debug, Default)]
-pub(super) struct MeasuredFlowRates {
-    /// By interface, class and flow: a class may become another flow's.
-    before: BTreeMap<(String, String, String), (Reading, u32)>,
-    /// By flow.
-    now: BTreeMap<String, FlowRate>,
 }
 
 impl MeasuredLinkRates {
@@ -60,42 +42,6 @@ impl MeasuredLinkRates {
     pub(super) fn of(&self, link: &str) -> Option<Both<Rate>> {
         self.now.get(link).copied()
     }
-}
-
-impl MeasuredFlowRates {
-    /// Takes another report, made at a time.
-    pub(super) fn read(&mut self, reports: &[InterfaceReport], at: Timestamp) {
-        let (mut before, mut now) = (BTreeMap::new(), BTreeMap::new());
-        for report in reports {
-            for class in report.classes.iter().filter(|class| !class.flow.is_empty()) {
-                let key = (report.interface.clone(), class.class.clone(), class.flow.clone());
-                let reading = ((at, class.sent_bytes), class.dropped);
-                if let Some((sent, dropped)) = self.before.get(&key) {
-                    let dropped = class.dropped.saturating_sub(*dropped);
-                    now.insert(class.flow.clone(), FlowRate { sent: rate(*sent, reading.0), dropped });
-                }
-                before.insert(key, reading);
-            }
-        }
-        (self.before, self.now) = (before, now);
-    }
-
-    /// What the flow's class did between the last two reports that had it.
-    pub(super) fn of(&self, flow: &str) -> Option<FlowRate> {
-        self.now.get(flow).copied()
-    }
-
-    /// The flows that have rates.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&String, FlowRate)> {
-        self.now.iter().map(|(flow, rate)| (flow, *rate))
-    }
-}
-
-/// The mean rate between two readings, rounded down; a counter that has begun anew has carried nothing.
-fn rate((before, bytes_before): Reading, (now, bytes): Reading) -> Rate {
-    let nanos = u128::from(now.as_nanos().saturating_sub(before.as_nanos())).max(1);
-    let bytes = u128::from(bytes.saturating_sub(bytes_before));
-    Rate::new(u64::try_from(bytes * 1_000_000_000 / nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -33,8 +33,8 @@ pub(super) async fn answer<B>(live: &Live, origin: Origin, request: &Request<B>)
     }
     let facts = &*live.facts;
     match request.uri().path() {
-        "/" => response(StatusCode::OK, "text/html; charset=utf-8", page(&live.fragments(true))),
-        "/events" => events(live, request.method()),
+        "/" => response(StatusCode::OK, "text/html; charset=utf-8", page(&live.fragments(true).await)),
+        "/events" => events(live, request.method()).await,
         "/page.css" => response(StatusCode::OK, "text/css; charset=utf-8", style()),
         "/page.js" => response(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
         "/icon.svg" => response(StatusCode::OK, "image/svg+xml", ICON),
@@ -52,7 +52,7 @@ pub(super) async fn answer<B>(live: &Live, origin: Origin, request: &Request<B>)
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><path fill=\"#0072B2\" d=\"M1 9h4v6H1zm5-4h4v10H6zm5-4h4v14h-4z\"/></svg>\n";
 
 /// The stream of changes, which ends with its connection.
-fn events(live: &Live, method: &Method) -> Response<HttpBody> {
+async fn events(live: &Live, method: &Method) -> Response<HttpBody> {
     const MEDIA: &str = "text/event-stream; charset=utf-8";
     if *method == Method::HEAD {
         return response(StatusCode::OK, MEDIA, "");
@@ -62,7 +62,7 @@ fn events(live: &Live, method: &Method) -> Response<HttpBody> {
         return retry_after(response(StatusCode::SERVICE_UNAVAILABLE, TEXT, problem), 5);
     };
     // A client that reads slowly gets the last frame alone. The place is free once the stream ends.
-    let frames = stream::unfold((live.watch(), place), |(mut frames, place)| async move {
+    let frames = stream::unfold((live.watch().await, place), |(mut frames, place)| async move {
         frames.changed().await.ok()?;
         let frame = frames.borrow_and_update().clone();
         Some((frame, (frames, place)))

@@ -3,9 +3,11 @@
 use flowspec::{Both, Moment, Rate};
 
 use super::counted::SeenRefusal;
-use super::rates::FlowRate;
 use crate::admission::{ClassTotals, Totals};
-use crate::engine::{EngineSnapshot, FlowSnapshot};
+use crate::control::{FlowRecord, TrafficRecord};
+use crate::daemon::flow_table::FlowTable;
+use crate::daemon::traffic::{MeasuredTraffic, Promise};
+use crate::engine::EngineSnapshot;
 use crate::manager::Status;
 
 /// The most flows that the page lists.
@@ -34,6 +36,8 @@ pub(super) struct InterfaceView {
     /// What the link carries, link headers included.
     pub(super) used: Both<Option<Rate>>,
     pub(super) flows: usize,
+    /// What the kernel has counted of its flows.
+    pub(super) traffic: Option<TrafficRecord>,
     /// Why the kernel has no tree.
     pub(super) not_programmed: Option<String>,
 }
@@ -42,46 +46,38 @@ pub(super) struct ClassView {
     pub(super) class: ClassTotals,
     /// What the kernel's classes of its flows send, link headers included.
     pub(super) used: Both<Option<Rate>>,
+    pub(super) traffic: Option<TrafficRecord>,
 }
 
 pub(super) struct FlowView {
-    pub(super) flow: FlowSnapshot,
-    pub(super) uid: u32,
-    pub(super) pid: Option<u32>,
-    pub(super) rate: Option<FlowRate>,
-}
-
-/// Whether a flow gets what it has reserved, by what the kernel counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Promise {
-    /// No packet waited for so long that it was dropped.
-    Kept,
-    /// Packets are dropped, and it sends at its rate: it sends more than it has reserved.
-    Exceeded,
-    /// Packets are dropped although it sends less than it has reserved.
-    NotKept,
-    /// The kernel counts nothing of it.
-    Unknown,
-}
-
-impl FlowView {
+    pub(super) flow: FlowRecord,
     /// Whether it gets what it has reserved for sending.
-    pub(super) fn promise(&self) -> Promise {
-        let reserved = u128::from(self.flow.holding.charged.sending.get());
-        match (self.flow.kernel_class, self.rate) {
-            (None, _) | (_, None) => Promise::Unknown,
-            _ if reserved == 0 => Promise::Unknown,
-            (_, Some(rate)) if rate.dropped == 0 => Promise::Kept,
-            // The rate has link headers in it, and a reading may begin within a burst.
-            (_, Some(rate)) if u128::from(rate.sent.get()) * 100 >= reserved * 95 => Promise::Exceeded,
-            (_, Some(_)) => Promise::NotKept,
+    pub(super) promise: Promise,
+    /// Packets that its class has dropped lately.
+    pub(super) dropped: u32,
+}
+
+/// The first flows of a table.
+pub(super) fn first_flows(table: &FlowTable, measured: &MeasuredTraffic) -> Vec<FlowView> {
+    let view = |flow: &FlowRecord| {
+        // Without a record of its own, its class is of several flows.
+        let class = flow.traffic.and(flow.class).map(|class| class.to_string());
+        let traffic = class.and_then(|class| measured.of(&flow.interface, &class));
+        let reserves = flow.charged.sending > Rate::ZERO;
+        let promise = traffic.filter(|_| reserves).map_or(Promise::Unknown, |traffic| traffic.promise());
+        FlowView {
+            flow: flow.clone(),
+            promise,
+            dropped: traffic.map_or(0, |traffic| traffic.dropped_lately()),
         }
-    }
+    };
+    table.flows.iter().take(MOST_FLOWS).map(view).collect()
 }
 
 /// The interfaces of a snapshot, with what they carry.
 pub(super) fn interfaces(
     snapshot: &EngineSnapshot,
+    table: &FlowTable,
     used: impl Fn(&str) -> Option<Both<Rate>>,
 ) -> Vec<InterfaceView> {
     let view = |(interface, status): &(String, Status)| InterfaceView {
@@ -89,34 +85,8 @@ pub(super) fn interfaces(
         totals: status.totals,
         used: used(interface).map_or_else(Both::default, |used| used.map(Some)),
         flows: status.flows,
+        traffic: table.interfaces.get(interface).copied(),
         not_programmed: status.kernel.as_ref().err().map(ToString::to_string),
     };
     snapshot.interfaces.iter().map(view).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admission::Holding;
-    use crate::tc::Handle;
-
-    #[track_caller]
-    fn check(kernel_class: Option<Handle>, rate: Option<(u64, u32)>, expected: Promise) {
-        let charged = Both { sending: Rate::new(1000), receiving: Rate::ZERO };
-        let holding = Holding { id: "v".into(), interface: "eth0".into(), charged, group: None };
-        let rate = rate.map(|(sent, dropped)| FlowRate { sent: Rate::new(sent), dropped });
-        let flow = FlowSnapshot { holding, class: None, kernel_class };
-        assert_eq!(FlowView { flow, uid: 0, pid: None, rate }.promise(), expected);
-    }
-
-    #[test]
-    fn a_promise_is_judged_by_what_the_kernel_counts() {
-        let class = Some(Handle::from_u32(0x1_0010));
-        check(None, None, Promise::Unknown);
-        check(class, None, Promise::Unknown);
-        check(class, Some((0, 0)), Promise::Kept);
-        check(class, Some((1000, 0)), Promise::Kept);
-        check(class, Some((950, 3)), Promise::Exceeded);
-        check(class, Some((949, 3)), Promise::NotKept);
-    }
 }

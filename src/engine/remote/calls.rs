@@ -173,6 +173,7 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
         flows,
         direct_packets,
         classes,
+        ..
     } = record;
     let classes = classes.unwrap_or_default().into_iter();
     let kernel = not_programmed.map_or(Ok(()), Err);
@@ -188,6 +189,8 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
                 rate: class.rate,
                 sent_bytes: class.sent_bytes,
                 dropped: class.dropped,
+                delayed: class.delayed,
+                queued: class.queued,
             })
             .collect(),
     }

@@ -602,7 +602,7 @@ impl Engine for RemoteEngine {
 
     fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
         Box::pin(async move {
-            let call = MethodCall::Status(StatusCall { classes: Some(true) });
+            let call = MethodCall::Status(StatusCall { classes: Some(true), sums: None });
             let status: StatusReply = calls::parameters(Ok(self.call(call).await?))?;
             Ok(status.interfaces.into_iter().map(calls::interface).collect())
         })

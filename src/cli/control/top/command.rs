@@ -5,29 +5,29 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use gqos::control::{MethodCall, StatusCall};
+use gqos::control::{FlowBatch, MethodCall, StatusCall};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::super::client::{ControlClient, SocketArgument};
-use super::super::flows::fetch;
-use super::state::{Order, Reading, TopState};
+use super::super::flows::{SortKey, fetch};
+use super::state::{Reading, TopState};
 use super::view::view;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::stopwatch::Stopwatch;
 
 /// Watch the daemon's interfaces and flows on a terminal, once a second.
 ///
-/// Keys: q quits, s sorts, / filters, c shows or hides the policy's classes, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one.
+/// Keys: q quits, s sorts, / filters, c shows or hides classes and groups, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one. What the kernel counts is - where a flow has no class of its own there.
 /// Without a terminal, use gqos status and gqos flows.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// The seconds between two readings.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
-    /// The order of the flows at first: highest rate, most used or oldest first, else by name.
+    /// The order of the flows at first; rates, counts and times begin with the highest.
     #[arg(long, value_enum, default_value_t)]
-    sort: Order,
+    sort: SortKey,
     /// Show flows whose id, interface, class, client or group contains this text.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
@@ -48,7 +48,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut state = TopState::new(arguments.filter.clone(), colours);
     state.order = arguments.sort;
-    let mut top = Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0 };
+    let mut top =
+        Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0, lines: 0 };
     let mut terminal =
         ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;
     let result = top.watch(&mut terminal);
@@ -63,12 +64,15 @@ struct Top<'a> {
     clock: Stopwatch,
     /// When the daemon is read next, in milliseconds.
     next: u64,
+    /// The height of the terminal.
+    lines: u16,
 }
 
 impl Top<'_> {
     fn watch(&mut self, terminal: &mut DefaultTerminal) -> std::io::Result<()> {
         loop {
             let now = self.now();
+            self.lines = terminal.size()?.height;
             if now >= self.next {
                 self.next = now + self.arguments.interval * 1000;
                 if !self.state.is_paused {
@@ -77,14 +81,31 @@ impl Top<'_> {
             }
             terminal.draw(|frame| view(&self.state, frame))?;
             let wait = Duration::from_millis(self.next.saturating_sub(self.now()));
-            if event::poll(wait)?
-                && let Event::Key(key) = event::read()?
-                && key.kind != KeyEventKind::Release
-                && self.key(key.code, key.modifiers)
-            {
+            if event::poll(wait)? && self.keys()? {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes all keys that were pressed. Whether the command ends.
+    fn keys(&mut self) -> std::io::Result<bool> {
+        let before = self.state.wanted(self.lines);
+        loop {
+            if let Event::Key(key) = event::read()?
+                && key.kind != KeyEventKind::Release
+                && self.key(key.code, key.modifiers)
+            {
+                return Ok(true);
+            }
+            if !event::poll(Duration::ZERO)? {
+                break;
+            }
+        }
+        // The daemon sorts, filters and cuts out, also for a view that is paused.
+        if self.state.wanted(self.lines) != before {
+            self.read();
+        }
+        Ok(false)
     }
 
     fn now(&self) -> u64 {
@@ -108,10 +129,10 @@ impl Top<'_> {
             Some(client) => client,
             None => connect(&self.arguments.socket)?,
         };
-        let status = client.call(&MethodCall::Status(StatusCall { classes: Some(true) }))?;
-        let flows = fetch(&mut client, None)?;
+        let status = client.call(&MethodCall::Status(StatusCall { classes: None, sums: Some(true) }))?;
+        let FlowBatch { flows, matching } = fetch(&mut client, self.state.wanted(self.lines))?;
         self.client = Some(client);
-        Ok(Reading { at: self.now(), status, flows })
+        Ok(Reading { status, flows, matching })
     }
 
     /// A key was pressed. Whether the command ends.
@@ -136,7 +157,7 @@ impl Top<'_> {
         match code {
             KeyCode::Esc if state.shows_help => state.shows_help = false,
             KeyCode::Char('q') | KeyCode::Esc => return true,
-            KeyCode::Char('s') => state.order = state.order.next(),
+            KeyCode::Char('s') => state.sort(),
             KeyCode::Char('c') => state.hides_classes = !state.hides_classes,
             KeyCode::Char('/') => state.is_typing = true,
             KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,

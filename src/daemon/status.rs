@@ -1,0 +1,136 @@
+//! The answer to `Status`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::flow_table::FlowTable;
+use super::peer::Peer;
+use super::requests::failed;
+use super::state::DaemonServer;
+use super::watched::MOST_GROUPS;
+use crate::control::{ClassRecord, ControlError, GroupRecord, InterfaceRecord, StatusCall, StatusReply};
+use crate::engine::{Engine, EngineSnapshot, GroupSnapshot, InterfaceReport};
+use crate::manager::Status;
+
+/// The state of the daemon, as far as a peer may see it.
+pub(super) async fn status(
+    server: &DaemonServer,
+    peer: &Peer,
+    asked: StatusCall,
+) -> Result<StatusReply, ControlError> {
+    let (with_classes, with_sums) = (asked.classes.unwrap_or(false), asked.sums.unwrap_or(false));
+    let table = match with_sums {
+        true => Some(server.watched.flows().await),
+        false => None,
+    };
+    let (interfaces, snapshot) = match (&table, with_classes) {
+        (Some(_), false) => known_interfaces(server).await,
+        _ => {
+            let reports = server.engine.report().await.map_err(failed)?.into_iter();
+            let records = reports.map(|report| interface(server, peer, (report, with_classes)));
+            (records.collect(), Arc::new(server.engine.snapshot(MOST_GROUPS)))
+        }
+    };
+    let mut reply = StatusReply {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        policy: server.policy_names(),
+        draining: server.is_draining(),
+        connections: server.users.connections(),
+        flows: server.holdings.count(),
+        confinement: server.confined.record.clone(),
+        refused: server.observed.refusals(),
+        policy_classes: DaemonServer::policy_classes(&snapshot),
+        groups: Vec::new(),
+        interfaces,
+    };
+    if let Some(table) = table {
+        add_sums(&mut reply, &table);
+        reply.groups = groups((server, peer), &snapshot, &table);
+    }
+    Ok(reply)
+}
+
+/// The interfaces now, with what the kernel counted when it was read last.
+async fn known_interfaces(server: &DaemonServer) -> (Vec<InterfaceRecord>, Arc<EngineSnapshot>) {
+    let report = server.watched.report_in_time().await;
+    let direct: BTreeMap<&str, u32> = report
+        .iter()
+        .flat_map(|reports| reports.iter())
+        .map(|report| (report.interface.as_str(), report.direct_packets))
+        .collect();
+    let snapshot = server.watched.snapshot();
+    let record = |(interface, status): &(String, Status)| InterfaceRecord {
+        interface: interface.clone(),
+        totals: status.totals,
+        not_programmed: status.kernel.clone().err(),
+        shares_wire_with: status.shares_wire_with.clone(),
+        flows: status.flows,
+        direct_packets: direct.get(interface.as_str()).copied().unwrap_or(0),
+        traffic: None,
+        classes: None,
+    };
+    (snapshot.interfaces.iter().map(record).collect(), snapshot)
+}
+
+fn interface(
+    server: &DaemonServer,
+    peer: &Peer,
+    (report, with_classes): (InterfaceReport, bool),
+) -> InterfaceRecord {
+    let InterfaceReport { interface, status, direct_packets, classes, .. } = report;
+    let is_shown =
+        |flow: &str| peer.is_administrator || server.holdings.owner(flow).is_none_or(|uid| uid == peer.uid);
+    let classes = classes.into_iter().filter(|class| is_shown(&class.flow)).map(|class| ClassRecord {
+        class: class.class,
+        flow: class.flow,
+        rate: class.rate,
+        sent_bytes: class.sent_bytes,
+        dropped: class.dropped,
+        delayed: class.delayed,
+        queued: class.queued,
+    });
+    InterfaceRecord {
+        interface,
+        totals: status.totals,
+        not_programmed: status.kernel.err(),
+        shares_wire_with: status.shares_wire_with,
+        flows: status.flows,
+        direct_packets,
+        traffic: None,
+        classes: with_classes.then(|| classes.collect()),
+    }
+}
+
+/// Adds what the kernel has counted of the flows of interfaces and classes.
+fn add_sums(reply: &mut StatusReply, table: &FlowTable) {
+    for record in &mut reply.interfaces {
+        record.traffic = table.interfaces.get(&record.interface).copied();
+    }
+    for record in &mut reply.policy_classes {
+        let key = (record.interface.clone(), record.class.clone());
+        record.traffic = table.classes.get(&key).copied();
+    }
+}
+
+/// The groups that a peer may see: those of the policy and its own, and for an administrator all.
+fn groups(
+    (server, peer): (&DaemonServer, &Peer),
+    snapshot: &EngineSnapshot,
+    table: &FlowTable,
+) -> Vec<GroupRecord> {
+    let is_shown =
+        |id: &str| peer.is_administrator || server.holdings.group_owner(id).is_none_or(|uid| uid == peer.uid);
+    let shown = snapshot.groups.iter().filter(|group| is_shown(&group.id));
+    let record = |group: &GroupSnapshot| {
+        let sum = table.groups.get(&(group.interface.clone(), group.id.clone())).copied().unwrap_or_default();
+        GroupRecord {
+            interface: group.interface.clone(),
+            group: group.id.clone(),
+            totals: group.totals,
+            flows: sum.flows,
+            traffic: sum.traffic,
+        }
+    };
+    shown.map(record).collect()
+}
