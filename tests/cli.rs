@@ -262,11 +262,16 @@ fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, st
 
 #[test]
 fn the_daemons_replies_are_shown() {
-    let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null}}"#;
+    let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null,"sums":true}}"#;
     let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"confinement":null,"interfaces":[]}}"#;
     let text = "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\nnot confined: it was started with --no-confine\n";
     check_replies(&["status"], status, &[reply], 0, text);
-    let flows = r#"{"method":"org.gqos.Flows","parameters":{"interface":null},"more":true}"#;
+    let sorted = |sort: &str| {
+        format!(
+            r#"{{"method":"org.gqos.Flows","parameters":{{"interface":null,"contains":null,"sort":"{sort}","first":null,"most":null,"traffic":true}},"more":true}}"#
+        )
+    };
+    let flows = &sorted("id");
     let flow = |id: &str, rate: u64, continues: bool| {
         format!(
             r#"{{"parameters":{{"flows":[{{"id":"{id}","interface":"eth0","charged":{{"sending":{rate},"receiving":0}},"group":null,"class":null,"policy_class":null,"client":null,"uid":1000,"pid":9,"cookie":null}}]}},"continues":{continues}}}"#
@@ -277,7 +282,7 @@ fn the_daemons_replies_are_shown() {
     let ids = |arguments: &[&str]| {
         let record = |id: &str, rate: u64| {
             format!(
-                "{{\"id\":\"{id}\",\"interface\":\"eth0\",\"charged\":{{\"sending\":{rate},\"receiving\":0}},\"group\":null,\"class\":null,\"policy_class\":null,\"client\":null,\"uid\":1000,\"pid\":9,\"cookie\":null}}\n"
+                "{{\"id\":\"{id}\",\"interface\":\"eth0\",\"charged\":{{\"sending\":{rate},\"receiving\":0}},\"group\":null,\"class\":null,\"policy_class\":null,\"client\":null,\"uid\":1000,\"pid\":9,\"cookie\":null,\"age_us\":0,\"traffic\":null}}\n"
             )
         };
         arguments
@@ -294,9 +299,12 @@ fn the_daemons_replies_are_shown() {
             })
             .collect::<String>()
     };
-    check_replies(&["flows", "--json"], flows, &replies, 0, &ids(&["a1", "v1", "v2"]));
-    check_replies(&["flows", "--json", "--sort", "sending"], flows, &replies, 0, &ids(&["v1", "a1", "v2"]));
-    check_replies(&["flows", "--json", "--id", "v"], flows, &replies, 0, &ids(&["v1", "v2"]));
+    // The daemon sorts them.
+    check_replies(&["flows", "--json"], flows, &replies, 0, &ids(&["v2", "a1", "v1"]));
+    let by_rate = &sorted("sending");
+    check_replies(&["flows", "--json", "--sort", "sending"], by_rate, &replies, 0, &ids(&["v2", "a1", "v1"]));
+    check_replies(&["flows", "--json", "--id", "v"], flows, &replies, 0, &ids(&["v2", "v1"]));
+    check_replies(&["flows", "--json", "--most", "1"], flows, &replies, 0, &ids(&["v2"]));
     check_replies(&["flows", "--json", "--uid", "0"], flows, &replies, 0, "");
     let events = r#"{"method":"org.gqos.Events","parameters":{},"more":true}"#;
     let batch = r#"{"parameters":{"events":[{"at_us":1,"event":"flow_admitted","id":"v1"},{"at_us":2,"event":"flow_released","id":"v1","interface":null}],"dropped":0},"continues":true}"#;

@@ -41,7 +41,7 @@ pub(super) fn page(fragments: &Fragments) -> String {
 <section id=\"flows\">{flows}</section>
 <h2>Recent refusals</h2>
 <section id=\"refusals\">{refusals}</section>
-<p class=\"note\">Rates are of IP packets; used and sent count link headers as well. A promise is kept if the flow's class has dropped no packet lately, or sends at its rate.
+<p class=\"note\">Rates are of IP packets; used and sent count link headers as well. A promise is kept if the flow's class has lately neither dropped packets nor let them wait, or sends at its rate. A dash is a value that the kernel does not count.
 <a href=\"/metrics\">Metrics</a> <a href=\"/health\">Health</a> <a href=\"/\">Load again</a></p>
 </main>
 </body></html>
