@@ -74,23 +74,27 @@ impl FlowTable {
 
     /// Adds what the kernel has counted. A class that several flows share is in the sums alone.
     pub(super) fn count(&mut self, measured: &MeasuredTraffic) {
-        let mut sharing: HashMap<(&str, Handle), usize> = HashMap::new();
+        let mut sharing: HashMap<(&str, Handle), Sharing<'_>> = HashMap::new();
         for flow in &self.flows {
             if let Some(class) = flow.class {
-                *sharing.entry((&flow.interface, class)).or_default() += 1;
+                sharing.entry((&flow.interface, class)).or_insert_with(|| Sharing::new(flow)).add(flow);
             }
         }
         let mut sums = Sums::default();
         let mut own = Vec::with_capacity(self.flows.len());
         for flow in &self.flows {
-            // The first flow of a class stands for all of them.
-            let members = flow.class.and_then(|class| sharing.get_mut(&(flow.interface.as_str(), class)));
-            let members = members.map_or(0, std::mem::take);
+            sums.member(flow);
+            let shared = flow.class.and_then(|class| sharing.remove(&(flow.interface.as_str(), class)));
             let class = flow.class.map(|class| class.to_string());
             let traffic = class.and_then(|class| measured.of(&flow.interface, &class));
-            let traffic = traffic.filter(|_| members > 0).map(|traffic| traffic.record(members));
-            sums.add(flow, traffic.as_ref());
-            own.push(traffic.filter(|_| members == 1));
+            // The first flow of a class stands for all of them.
+            let (Some(shared), Some(traffic)) = (shared, traffic) else {
+                own.push(None);
+                continue;
+            };
+            let traffic = traffic.record(shared.flows);
+            sums.add(&shared, &traffic);
+            own.push((shared.flows == 1).then_some(traffic));
         }
         let Sums { interfaces, classes, groups } = sums;
         (self.interfaces, self.classes, self.groups) = (interfaces, classes, groups);
@@ -137,23 +141,49 @@ struct Sums {
     groups: BTreeMap<(String, String), GroupSum>,
 }
 
+/// The flows of one class of the kernel.
+struct Sharing<'a> {
+    flows: usize,
+    first: &'a FlowRecord,
+    /// Whether all have the same class of the policy, and the same group.
+    has_one_class: bool,
+    has_one_group: bool,
+}
+
+impl<'a> Sharing<'a> {
+    /// Before the first flow is added.
+    const fn new(first: &'a FlowRecord) -> Self {
+        Self { flows: 0, first, has_one_class: true, has_one_group: true }
+    }
+
+    fn add(&mut self, flow: &FlowRecord) {
+        self.flows += 1;
+        self.has_one_class &= flow.policy_class == self.first.policy_class;
+        self.has_one_group &= flow.group == self.first.group;
+    }
+}
+
 impl Sums {
-    fn add(&mut self, flow: &FlowRecord, traffic: Option<&TrafficRecord>) {
+    fn member(&mut self, flow: &FlowRecord) {
         if let Some(group) = &flow.group {
-            let sum = self.groups.entry((flow.interface.clone(), group.clone())).or_default();
-            sum.flows += 1;
-            if let Some(traffic) = traffic {
-                add(sum.traffic.get_or_insert_default(), traffic);
-            }
+            self.groups.entry((flow.interface.clone(), group.clone())).or_default().flows += 1;
         }
-        let Some(traffic) = traffic else { return };
-        if let Some(class) = &flow.policy_class {
-            let key = (flow.interface.clone(), class.clone());
-            add(self.classes.entry(key).or_default(), traffic);
+    }
+
+    /// What is shared by flows of several classes or groups is in the sum of the interface alone.
+    fn add(&mut self, shared: &Sharing<'_>, traffic: &TrafficRecord) {
+        let Sharing { first, has_one_class, has_one_group, .. } = *shared;
+        let interface = || first.interface.clone();
+        if let Some(group) = first.group.as_ref().filter(|_| has_one_group) {
+            let sum = self.groups.entry((interface(), group.clone())).or_default();
+            add(sum.traffic.get_or_insert_default(), traffic);
         }
-        match self.interfaces.get_mut(&flow.interface) {
+        if let Some(class) = first.policy_class.as_ref().filter(|_| has_one_class) {
+            add(self.classes.entry((interface(), class.clone())).or_default(), traffic);
+        }
+        match self.interfaces.get_mut(&first.interface) {
             Some(sum) => add(sum, traffic),
-            None => drop(self.interfaces.insert(flow.interface.clone(), *traffic)),
+            None => drop(self.interfaces.insert(interface(), *traffic)),
         }
     }
 }
@@ -193,4 +223,111 @@ fn compare(order: FlowOrder, a: &FlowRecord, b: &FlowRecord) -> Ordering {
 
 fn used(flow: &FlowRecord) -> Option<Rate> {
     flow.traffic.as_ref().and_then(|traffic| traffic.used)
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::{Both, Timestamp};
+
+    use super::*;
+    use crate::admission::Totals;
+    use crate::engine::{ClassReport, InterfaceReport};
+    use crate::manager::Status;
+
+    /// A flow of a class of the policy in a class of the kernel.
+    fn flow(
+        id: &str,
+        (class, group): (&str, Option<&str>),
+        (kernel, sending): (Option<u32>, u64),
+    ) -> FlowRecord {
+        FlowRecord {
+            id: id.into(),
+            interface: "eth0".into(),
+            charged: Both { sending: Rate::new(sending), receiving: Rate::ZERO },
+            group: group.map(str::to_owned),
+            class: kernel.map(Handle::from_u32),
+            policy_class: Some(class.into()),
+            client: None,
+            uid: 7,
+            pid: None,
+            cookie: None,
+            age_us: Micros::new(0),
+            traffic: None,
+        }
+    }
+
+    fn table() -> FlowTable {
+        let flows = vec![
+            flow("a", ("viewer", None), (Some(0x1_0010), 10)),
+            flow("b", ("viewer", None), (Some(0x1_0011), 30)),
+            flow("c", ("studio", None), (Some(0x1_0011), 20)),
+            flow("d", ("viewer", Some("team")), (Some(0x1_0012), 30)),
+            flow("e", ("viewer", Some("team")), (Some(0x1_0012), 5)),
+            flow("f", ("viewer", None), (None, 5)),
+        ];
+        let class = |kernel: u32, dropped: u32| ClassReport {
+            class: Handle::from_u32(kernel).to_string(),
+            flow: "x".into(),
+            rate: Rate::new(1000),
+            sent_bytes: 0,
+            dropped,
+            delayed: 0,
+            queued: 0,
+        };
+        let report = InterfaceReport {
+            interface: "eth0".into(),
+            status: Status {
+                totals: Both::<Totals>::default(),
+                kernel: Ok(()),
+                flows: 6,
+                shares_wire_with: None,
+            },
+            receiving: None,
+            direct_packets: 0,
+            classes: vec![class(0x1_0010, 1), class(0x1_0011, 10), class(0x1_0012, 100)],
+        };
+        let mut measured = MeasuredTraffic::default();
+        measured.read(&[report], Timestamp::default());
+        let mut table = FlowTable { flows, ..FlowTable::default() };
+        table.count(&measured);
+        table
+    }
+
+    #[test]
+    fn a_shared_class_is_counted_once_and_is_no_flows_own() {
+        let table = table();
+        let own: Vec<_> =
+            table.flows.iter().map(|flow| flow.traffic.map(|traffic| traffic.dropped)).collect();
+        assert_eq!(own, [Some(1), None, None, None, None, None]);
+        let counted = |traffic: &TrafficRecord| (traffic.flows, traffic.dropped);
+        assert_eq!(counted(&table.interfaces["eth0"]), (5, 111));
+        // Flows of two classes share one: which of them has dropped is not known.
+        let classes: Vec<_> =
+            table.classes.iter().map(|((_, class), sum)| (class.as_str(), counted(sum))).collect();
+        assert_eq!(classes, [("viewer", (3, 101))]);
+        let team = table.groups[&("eth0".to_owned(), "team".to_owned())];
+        assert_eq!((team.flows, team.traffic.as_ref().map(counted)), (2, Some((2, 100))));
+    }
+
+    #[tokio::test]
+    async fn flows_are_sorted_and_cut_out() {
+        let table = table();
+        let check = async |asked: FlowsCall, only: Option<u32>, expected: &[&str], all: usize| {
+            let (chosen, matching) = table.chosen(only, &asked).await;
+            let ids: Vec<_> = chosen.iter().map(|flow| flow.id.as_str()).collect();
+            assert_eq!((&ids[..], matching), (expected, all), "{asked:?}");
+        };
+        let call = |sort, first, most| FlowsCall { sort: Some(sort), first, most, ..FlowsCall::default() };
+        check(FlowsCall::default(), None, &["a", "b", "c", "d", "e", "f"], 6).await;
+        check(call(FlowOrder::Sending, None, None), None, &["b", "d", "c", "a", "e", "f"], 6).await;
+        check(call(FlowOrder::Rate, Some(1), Some(2)), None, &["d", "c"], 6).await;
+        check(call(FlowOrder::Rate, Some(5), Some(9)), Some(7), &["f"], 6).await;
+        check(call(FlowOrder::Rate, Some(9), Some(usize::MAX)), None, &[], 6).await;
+        check(call(FlowOrder::Id, Some(4), Some(1)), None, &["e"], 6).await;
+        check(call(FlowOrder::Dropped, None, Some(2)), None, &["a", "b"], 6).await;
+        check(FlowsCall::default(), Some(8), &[], 0).await;
+        let contains = |text: &str| FlowsCall { contains: Some(text.into()), ..FlowsCall::default() };
+        check(contains("TEAM"), None, &["d", "e"], 2).await;
+        check(contains("studio"), None, &["c"], 1).await;
+    }
 }

@@ -27,6 +27,8 @@ fn phase(name: PhaseName, count: usize) -> PhaseResult {
         rate: viewer.charged,
         sent_bytes: 7_989_841,
         dropped: 0,
+        delayed: 0,
+        queued: 0,
     });
     let classes = classes.collect();
     let bulk = Bulk { mean: Rate::new(908_921), share_of_rest: 0.92 };
