@@ -415,7 +415,7 @@ mod tests {
         status.groups = vec![serde_json::from_value(group).unwrap()];
         state.read(reading(status));
         let shown = lines(&state, 80);
-        assert_eq!(shown[4], "  vi\\u{1b}ewe… sending   200 Mbit/s  600 Mbit/s -          -       -       -");
+        assert_eq!(shown[4], "  vi\\u{1b}ew… sending   200 Mbit/s  600 Mbit/s -          -       -       -");
         assert_eq!(shown[5], "  [team]      sending   400 Mbit/s  400 Mbit/s 10 Mbit/s  12 k    7       3 s");
         state.hides_classes = true;
         assert!(lines(&state, 80)[4].starts_with("ID "));
