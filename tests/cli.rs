@@ -261,11 +261,7 @@ fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, st
 }
 
 #[test]
-fn the_daemons_replies_are_shown() {
-    let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null,"sums":true}}"#;
-    let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"confinement":null,"interfaces":[]}}"#;
-    let text = "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\nnot confined: it was started with --no-confine\n";
-    check_replies(&["status"], status, &[reply], 0, text);
+fn flows_are_shown_as_the_daemon_sorts_them() {
     let sorted = |sort: &str| {
         format!(
             r#"{{"method":"org.gqos.Flows","parameters":{{"interface":null,"contains":null,"sort":"{sort}","first":null,"most":null,"traffic":true}},"more":true}}"#
@@ -306,6 +302,14 @@ fn the_daemons_replies_are_shown() {
     check_replies(&["flows", "--json", "--id", "v"], flows, &replies, 0, &ids(&["v2", "v1"]));
     check_replies(&["flows", "--json", "--most", "1"], flows, &replies, 0, &ids(&["v2"]));
     check_replies(&["flows", "--json", "--uid", "0"], flows, &replies, 0, "");
+}
+
+#[test]
+fn the_daemons_replies_are_shown() {
+    let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null,"sums":true}}"#;
+    let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"confinement":null,"interfaces":[]}}"#;
+    let text = "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\nnot confined: it was started with --no-confine\n";
+    check_replies(&["status"], status, &[reply], 0, text);
     let events = r#"{"method":"org.gqos.Events","parameters":{},"more":true}"#;
     let batch = r#"{"parameters":{"events":[{"at_us":1,"event":"flow_admitted","id":"v1"},{"at_us":2,"event":"flow_released","id":"v1","interface":null}],"dropped":0},"continues":true}"#;
     check_replies(
