@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 mod common;
@@ -45,6 +46,66 @@ fn the_commands_of_the_unit_are_those_of_the_program() {
         seen += 1;
     }
     assert_eq!(seen, 2, "{unit}");
+}
+
+/// Runs a maintainer script as on a host with systemd, whose programs say how they were called; gives what they said.
+fn maintainer_script(script: &str, arguments: &[&str], (is_active, check): (&str, &str)) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let programs = [
+        ("systemctl", format!("[ \"$1\" != is-active ] || exit {is_active}")),
+        ("systemd-sysusers", String::new()),
+        ("systemd-tmpfiles", String::new()),
+        ("gqos", format!("exit {check}")),
+    ];
+    for (name, then) in programs {
+        let file = directory.path().join(name);
+        let text = format!("#!/bin/sh\necho {name} \"$@\" >> \"$CALLS\"\n{then}\n");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (calls, systemd) = (directory.path().join("calls"), directory.path().display().to_string());
+    std::fs::write(&calls, "").unwrap();
+    // It looks for the directory of a running systemd.
+    let text = std::fs::read_to_string(format!("packaging/deb/{script}")).unwrap();
+    assert!(text.contains("/run/systemd/system"), "{script}");
+    let text = text.replace("/run/systemd/system", &systemd).replace("rm -rf", "echo rm -rf");
+    let output = Command::new("/bin/sh")
+        .args(["-c", &text, script])
+        .args(arguments)
+        .env("PATH", format!("{systemd}:/usr/bin:/bin"))
+        .env("CALLS", &calls)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read_to_string(calls).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_upgrade_kills_a_daemon_whose_policy_the_new_one_takes() {
+    let begin =
+        ["systemd-sysusers gqos.conf", "systemd-tmpfiles --create gqos.conf", "systemctl daemon-reload"];
+    let (asks, checks) = ("systemctl is-active --quiet gqos.service", "gqos check /etc/gqos/policy.toml");
+    let kills = "systemctl kill --signal=KILL gqos.service";
+    let check = |arguments: &[&str], host: (&str, &str), then: &[&str]| {
+        let expected = [&begin[..], then].concat();
+        assert_eq!(maintainer_script("postinst", arguments, host), expected, "{arguments:?} {host:?}");
+    };
+    check(&["configure", ""], ("0", "0"), &[]);
+    check(&["configure", "0.1.0"], ("0", "0"), &[asks, checks, kills]);
+    check(&["configure", "0.1.0"], ("0", "78"), &[asks, checks]);
+    check(&["configure", "0.1.0"], ("3", "0"), &[asks]);
+    let none: [&str; 0] = [];
+    assert_eq!(maintainer_script("postinst", &["abort-upgrade", "0.1.0"], ("0", "0")), none);
+}
+
+#[test]
+fn the_daemon_is_stopped_by_a_removal_and_by_no_upgrade() {
+    let none: [&str; 0] = [];
+    assert_eq!(maintainer_script("prerm", &["upgrade", "0.2.0"], ("0", "0")), none);
+    let stops = ["systemctl disable --now gqos.socket gqos.service"];
+    assert_eq!(maintainer_script("prerm", &["remove"], ("0", "0")), stops);
+    assert_eq!(maintainer_script("postrm", &["remove"], ("0", "0")), ["systemctl daemon-reload"]);
+    assert_eq!(maintainer_script("postrm", &["upgrade", "0.2.0"], ("0", "0")), none);
 }
 
 /// Every name of a series that a daemon shows, as Prometheus stores it.
