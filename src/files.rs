@@ -19,6 +19,7 @@
 //! ```
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -216,9 +217,19 @@ impl PolicyFile {
     }
 }
 
+/// The longest file that is read, in bytes: longer than a policy may be, and than the message says that it is too long.
+/// A device has no end.
+const LONGEST_FILE: u64 = 64 << 20;
+
 fn text_of(path: &Path, name: &str) -> Result<String, Unreadable> {
     let failure = |error| Unreadable::Kernel(KernelCall("open").failed(name, error));
-    let bytes = std::fs::read(path).map_err(failure)?;
+    let file = std::fs::File::open(path).map_err(failure)?;
+    let failure = |error| Unreadable::Kernel(KernelCall("read").failed(name, error));
+    let mut bytes = Vec::new();
+    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(failure)?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(failure(std::io::ErrorKind::FileTooLarge.into()));
+    }
     let text =
         String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))?;
     Ok(without_mark(&text).to_owned())

@@ -309,13 +309,134 @@ fn proxies_that_cannot_serve_are_refused() {
         ("[[proxy.p.rule]]\nmatch = { path = \"/*\" }\ntemplate = \"t\"", Code::Conflict),
         ("protocol = \"http\"\n[[proxy.p.rule]]\nmatch = { sni = \"a\" }\ntemplate = \"t\"", Code::Conflict),
         ("[[proxy.p.rule]]\nmatch = { port = 70000 }\ntemplate = \"t\"", Code::BadValue),
+        ("proxy_protocol = {}", Code::MissingKey),
+        ("retry_after = \"0 s\"", Code::BadValue),
+        ("template = [\"t\", \"t\"]", Code::BadValue),
+        ("[[proxy.p.rule]]\ntemplate = [\"t\", \"t\"]", Code::BadValue),
     ] {
         assert_eq!(problem(&format!("{valid}{lines}")), code, "{lines}");
+    }
+    for (protocol, condition) in [
+        ("http", "path = \"live/*\""),
+        ("http", "path = \"\""),
+        ("http", "host = \"\""),
+        ("http", "host = \"a:80\""),
+        ("http", "host = \"*:8080\""),
+        ("http", "host = \"http://a/\""),
+        ("http", "host = [\"a\", \"b c\"]"),
+        ("rtsp", "path = \"live\""),
+        ("tls", "sni = \"\""),
+        ("tls", "sni = \"a:443\""),
+    ] {
+        let rule = format!("[[proxy.p.rule]]\nmatch = {{ {condition} }}\ntemplate = \"t\"");
+        let lines = format!("{valid}protocol = \"{protocol}\"\n{rule}");
+        assert_eq!(problem(&lines), Code::BadValue, "{condition}");
     }
     assert_eq!(problem("listen = \"[::]:80\""), Code::MissingKey);
     assert_eq!(problem("to = \"a:80\""), Code::MissingKey);
     assert_eq!(problem("listen = \":80\"\nto = \"a:80\""), Code::BadValue);
     assert_eq!(problem("listen = \"[::]:80\"\nto = \"http://a:80\""), Code::BadValue);
+}
+
+/// The codes of the problems of proxies `a`, `b` and so on, which listen and lead to these addresses.
+#[track_caller]
+fn check_addresses(proxies: &[(&str, &str)], expected: &[&str]) {
+    let mut text = "version = 1\n".to_owned();
+    for ((listen, to), name) in proxies.iter().zip('a'..) {
+        let (listen, udp) =
+            listen.split_once("/udp").map_or((*listen, ""), |(listen, _)| (listen, "protocol = \"udp\"\n"));
+        text += &format!("[proxy.{name}]\nlisten = \"{listen}\"\nto = \"{to}\"\n{udp}");
+    }
+    let problems = match Policy::parse(&[Source { name: "p.toml", text: &text }]) {
+        Ok((_, problems)) | Err(problems) => problems,
+    };
+    let codes: Vec<_> = problems.iter().map(|problem| problem.code.id()).collect();
+    assert_eq!(codes, expected, "{proxies:?}: {problems:?}");
+}
+
+#[test]
+fn proxies_on_one_address_are_refused() {
+    let to = "origin:1";
+    check_addresses(&[("127.0.0.1:1", to), ("127.0.0.1:1", to)], &["GQ0015"]);
+    check_addresses(&[("0.0.0.0:1", to), ("127.0.0.1:1", to)], &["GQ0015"]);
+    check_addresses(&[("[::1]:1", to), ("[::]:1", to)], &["GQ0015"]);
+    check_addresses(&[("127.0.0.1:1", to), ("127.0.0.1:1", to), ("0.0.0.0:1", to)], &["GQ0015", "GQ0015"]);
+    check_addresses(&[("127.0.0.1:1/udp", to), ("0.0.0.0:1/udp", to)], &["GQ0015"]);
+    check_addresses(&[("127.0.0.1:1", to), ("127.0.0.1:1/udp", to)], &[]);
+    check_addresses(&[("127.0.0.1:1", to), ("127.0.0.1:2", to)], &[]);
+    check_addresses(&[("127.0.0.1:1", to), ("127.0.0.2:1", to)], &[]);
+    check_addresses(&[("127.0.0.1:0", to), ("127.0.0.1:0", to)], &[]);
+    // Depends on a setting of the host.
+    check_addresses(&[("0.0.0.0:1", to), ("[::]:1", to)], &[]);
+}
+
+#[test]
+fn proxies_that_lead_to_themselves_are_refused() {
+    check_addresses(&[("127.0.0.1:7000", "127.0.0.1:7000")], &["GQ0016"]);
+    check_addresses(&[("0.0.0.0:7000", "127.0.0.1:7000")], &["GQ0016"]);
+    check_addresses(&[("0.0.0.0:7000", "localhost:7000")], &["GQ0016"]);
+    check_addresses(&[("[::]:7000", "localhost:7000")], &["GQ0016"]);
+    check_addresses(&[("[::1]:7000", "localhost:7000")], &["GQ0016"]);
+    check_addresses(&[("127.0.0.1:7000", "0.0.0.0:7000")], &["GQ0016"]);
+    check_addresses(&[("127.0.0.1:7000/udp", "127.0.0.1:7000")], &["GQ0016"]);
+    check_addresses(&[("10.0.0.1:7000", "[::ffff:10.0.0.1]:7000")], &["GQ0016"]);
+    let two = [("10.0.0.1:1", "10.0.0.1:2"), ("10.0.0.1:2", "10.0.0.1:1")];
+    check_addresses(&two, &["GQ0016", "GQ0016"]);
+    // The first only leads to the circle.
+    let three = [("10.0.0.1:3", "10.0.0.1:1"), two[0], two[1]];
+    check_addresses(&three, &["GQ0016", "GQ0016"]);
+    for (listen, to) in [
+        ("127.0.0.1:7000", "127.0.0.1:7001"),
+        ("127.0.0.1:7000", "127.0.0.2:7000"),
+        ("0.0.0.0:7000", "192.0.2.1:7000"),
+        ("0.0.0.0:7000", "origin:7000"),
+        ("10.0.0.1:7000", "localhost:7000"),
+    ] {
+        check_addresses(&[(listen, to)], &[]);
+    }
+    check_addresses(&[("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:2/udp", "127.0.0.1:1")], &[]);
+}
+
+#[test]
+fn doubtful_rules_of_proxies_give_warnings() {
+    let best_effort = "[template.t]\nsending = { service_type = \"best_effort\" }\n";
+    let warnings = |protocol: &str, rules: &[&str], rest: &str| {
+        let mut text = format!(
+            "version = 1\n{best_effort}[proxy.p]\nlisten = \"127.0.0.1:8120\"\nto = \"origin:80\"\nprotocol = \"{protocol}\"\n"
+        );
+        for conditions in rules {
+            text += &format!("[[proxy.p.rule]]\nmatch = {{ {conditions} }}\ntemplate = \"t\"\n");
+        }
+        text += rest;
+        let (_, problems) = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect(&text);
+        problems.iter().map(|problem| problem.code.id()).collect::<Vec<_>>()
+    };
+    for (first, second, shadowed) in [
+        ("", "path = \"/live/*\"", true),
+        ("path = \"/live/*\"", "", false),
+        ("path = \"*\"", "path = \"/live/*\"", true),
+        ("path = \"/live/*\"", "path = [\"/live/hd/*\", \"/live/*.ts\"]", true),
+        ("path = \"/live/*\"", "path = [\"/live/hd/*\", \"/vod/*\"]", false),
+        ("path = \"/live/hd/*\"", "path = \"/live/*\"", false),
+        ("path = [\"/a\", \"/b\"]", "path = [\"/b\", \"/a\"]", true),
+        ("host = \"A.example\"", "host = \"a.example\", path = \"/x\"", true),
+        ("host = \"a.example\", path = \"/x\"", "host = \"a.example\"", false),
+        ("peer = \"10.0.0.0/8\"", "peer = \"10.1.0.0/16\"", true),
+        ("peer = \"10.0.0.0/8\"", "path = \"/x\"", false),
+        ("port = \"1000-2000\"", "port = 1500", true),
+        ("port = \"1000-2000\"", "port = [1500, 2001]", false),
+    ] {
+        let expected: &[&str] = if shadowed { &["GQ0104"] } else { &[] };
+        assert_eq!(warnings("http", &[first, second], ""), expected, "{first} before {second}");
+    }
+    assert_eq!(warnings("tls", &["sni = \"*.example\"", "sni = \"a.example\""], ""), ["GQ0104"]);
+    assert_eq!(warnings("http", &["path = \"/a?x=1\""], ""), ["GQ0115"]);
+    assert_eq!(warnings("http", &["path = \"/a#x\""], ""), ["GQ0115"]);
+    assert_eq!(warnings("tcp", &["port = 8120"], ""), ["GQ0115"]);
+    assert_eq!(warnings("tcp", &["port = \"1024-65535\""], ""), [""; 0]);
+    let used = "class = \"c\"\n[class.c]\n[[rule]]\ntemplate = \"t\"\n";
+    assert_eq!(warnings("tcp", &["port = 1"], used), [""; 0], "a proxy's rule assigns the class");
+    assert_eq!(warnings("tcp", &["port = 1"], &used.replace("class =", "# class =")), ["GQ0105"]);
 }
 
 #[test]
@@ -410,6 +531,8 @@ fn a_number_that_is_too_large_is_said_to_be_that() {
             && long.contains(" us "),
         "{long}"
     );
+    let digits = bucket("99999999999999999999999999999999 h");
+    assert!(digits.contains("is too large: at most"), "{digits}");
     let parts = bucket("0.5 us");
     assert!(parts.contains("is not a whole number of microseconds"), "{parts}");
     let unknown = bucket("5 kg");

@@ -90,20 +90,22 @@ fn invalid_flowspecs_are_reported_with_field_place_and_status() {
     let records = records.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let fields: BTreeSet<_> = records.map(|record| record["field"].as_str().unwrap().to_owned()).collect();
     let keys = ["service_type", "token_rate", "latency", "burst"].map(|key| format!("sending.{key}"));
-    assert_eq!(fields, keys.into_iter().chain(["receiving.peak_bandwidth".into()]).collect());
+    // The rate that guaranteed service needs is missing as well.
+    let receiving = ["receiving.peak_bandwidth".into(), "receiving.token_rate".into()];
+    assert_eq!(fields, keys.into_iter().chain(receiving).collect());
     check(
         here,
         &["flowspec", "check", "wrong.toml"],
         78,
         "",
-        "wrong.toml: sending.burst: unknown field `burst`",
+        "wrong.toml: sending.burst: sending has no key \"burst\"",
     );
     check(
         here,
         &["flowspec", "encode", "wrong.toml"],
         78,
         "",
-        "wrong.toml: receiving.peak_bandwidth: expected",
+        "wrong.toml: receiving.peak_bandwidth: \"1.5\" can be read in two ways",
     );
     let contradictions = "guaranteed, token_rate = 6 Mbit/s, peak_bandwidth = 5 Mbit/s, token_bucket_size = 100 B, max_sdu_size = 1500 B";
     for message in ["peak_bandwidth 5 Mbit/s is below", "token_bucket_size 100 B is below max_sdu_size"] {
@@ -125,7 +127,13 @@ fn a_flowspec_on_the_command_line_is_checked() {
     check(here, &["flowspec", "check", "--send", "best_effort"], 0, "", "");
     let no_delay = "guaranteed, token_rate = 6 Mbit/s, latency = 0 us";
     check(here, &["flowspec", "check", "--send", no_delay], 1, "", "WSA_QOS_ADMISSION_FAILURE");
-    check(here, &["flowspec", "check", "--send", "gold"], 2, "", "is not a service type");
+    check(
+        here,
+        &["flowspec", "check", "--send", "gold"],
+        2,
+        "",
+        "service_type: \"gold\" is not one of no_traffic",
+    );
     let jumbo = "guaranteed, token_rate = 6 Mbit/s, max_sdu_size = 9000 B";
     check(here, &["flowspec", "check", "--send", jumbo], 0, "", "");
     check(
@@ -153,9 +161,12 @@ fn all_problems_of_a_flowspec_on_the_command_line_are_shown() {
             "guarenteed, token_rate=6M",
             &["qualitative (did you mean \"guaranteed\"?); token_rate: \"6M\" can be read in two ways"][..],
         ),
-        ("guaranteed, rate = 1, token_rate", &["\"rate\" is not a field", "; token_rate has no value"]),
+        (
+            "guaranteed, rate = 1, token_rate",
+            &["the flowspec has no key \"rate\"", "token_rate has no value"],
+        ),
         ("guaranteed, latency = 1 s, latency = 1 s", &["latency is given twice"]),
-        ("xyz", &["\"xyz\" is not a service type"]),
+        ("xyz", &["\"xyz\" is not one of"]),
     ] {
         let output = gqos(Path::new("."), &["flowspec", "explain", "--send", spec]);
         let message = String::from_utf8(output.stderr).unwrap();
@@ -165,6 +176,100 @@ fn all_problems_of_a_flowspec_on_the_command_line_are_shown() {
         }
         assert!(spec.starts_with("guar") || !message.contains("did you mean"), "{message}");
     }
+}
+
+/// The flowspec of a command line or a file, as `flowspec decode` writes what `flowspec encode` made of it.
+#[track_caller]
+fn check_read(sending: &str, token_rate: u64, token_bucket_size: Option<u64>) {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let quoted = sending.split(", ").map(|part| match part.split_once(" = ") {
+        Some((key, value)) => format!("{key} = \"{value}\"\n"),
+        None => format!("service_type = \"{part}\"\n"),
+    });
+    let fields: String = quoted.collect();
+    std::fs::write(here.join("whole.toml"), &fields).unwrap();
+    std::fs::write(here.join("qos.toml"), format!("[sending]\n{fields}")).unwrap();
+    let read = |arguments: &[&str]| {
+        let output = gqos(here, &[&["flowspec", "explain", "--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["sending"]["flowspec"].clone()
+    };
+    for arguments in [&["--send", sending][..], &["whole.toml"], &["qos.toml"]] {
+        let spec = read(arguments);
+        assert_eq!(spec["token_rate"], token_rate, "{arguments:?}: {spec}");
+        assert_eq!(spec["token_bucket_size"].as_u64(), token_bucket_size, "{arguments:?}: {spec}");
+    }
+}
+
+#[test]
+fn arguments_and_files_take_every_unit_that_a_policy_takes() {
+    check_read("guaranteed, token_rate = 6 Mbit/s", 750_000, None);
+    check_read("guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB", 750_000, Some(65_536));
+    check_read("guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 50 ms", 750_000, Some(37_500));
+    check_read("controlled_load, token_bucket_size = 1 s, token_rate = 6 Mbit/s", 750_000, Some(750_000));
+    // 6 Mbit/s of payload in packets of 1500 B with headers of 52 B, rounded up to kbit/s.
+    check_read("guaranteed, goodput = 6 Mbit/s", 777_000, None);
+    check_read("guaranteed, goodput = 6 Mbit/s, token_bucket_size = 1 s", 777_000, Some(777_000));
+}
+
+#[test]
+fn every_problem_of_a_flowspec_is_shown_beside_those_of_its_units() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let toml = "[sending]\nservice_type = \"guaranteed\"\ntoken_rate = \"6 Mbit/s\"\npeak_bandwidth = \"1 Mbit/s\"\ntoken_bucket_size = \"20 ms\"\nmax_sdu_size = \"20 kB\"\nlatency = \"5 parsecs\"\n";
+    std::fs::write(here.join("f.toml"), toml).unwrap();
+    let json = r#"{"sending": {"service_type": "guaranteed", "token_rate": 750000, "peak_bandwidth": 125000, "token_bucket_size": 15000, "max_sdu_size": 20000, "latency": "5 parsecs"}}"#;
+    std::fs::write(here.join("f.json"), json).unwrap();
+    let argument = "guaranteed, token_rate = 6 Mbit/s, peak_bandwidth = 1 Mbit/s, token_bucket_size = 20 ms, max_sdu_size = 20 kB, latency = 5 parsecs";
+    for (arguments, code) in [(&["f.toml"][..], 78), (&["f.json"], 78), (&["--send", argument], 2)] {
+        for words in
+            ["peak_bandwidth 1 Mbit/s is below", "token_bucket_size 15 kB is below max_sdu_size", "5 parsecs"]
+        {
+            check(here, &[&["flowspec", "check"], arguments].concat(), code, "", words);
+        }
+    }
+    for (spec, words) in [
+        ("guaranteed, token_bucket_size = 50 ms", "token_bucket_size: a time needs a token_rate"),
+        (
+            "guaranteed, token_rate = 1 Mbit/s, goodput = 1 Mbit/s",
+            "token_rate and goodput exclude each other",
+        ),
+        ("guaranteed, goodput = 6 Mbps", "goodput: \"6 Mbps\" can be read in two ways"),
+        ("guaranteed, token_rate = 1 Mbit/s, token_bucket_size = 5 parsecs", "or as a time at token_rate"),
+        ("guaranteed, no_qos_signaling, no_qos_signaling", "no_qos_signaling is given twice"),
+        ("guaranteed,", "the flowspec has no key \"\""),
+    ] {
+        check(here, &["flowspec", "explain", "--send", spec], 2, "", words);
+        check(here, &["connect", "--send", spec, "127.0.0.1", "9"], 2, "", words);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_qos_are_not_encoded() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("line", b"\n"),
+        ("two", &[0, 1]),
+        ("short", &qos_bytes()[..79]),
+        ("digits", b"00 01\n"),
+    ] {
+        std::fs::write(here.join(name), bytes).unwrap();
+        for command in ["encode", "decode", "check", "explain"] {
+            check(here, &["flowspec", command, name], 78, "", "the bytes end here");
+        }
+        check(here, &["flowspec", "encode", "--hex", name], 78, "", "the bytes end here");
+    }
+}
+
+#[test]
+fn a_reserved_rate_below_the_token_rate_is_explained() {
+    let spec = "guaranteed, token_rate = 6 Mbit/s";
+    let words = "5 Mbit/s  no bound on the delay: R is below r";
+    check(Path::new("."), &["flowspec", "explain", "--send", spec, "--rate", "5 Mbit/s"], 0, words, "");
 }
 
 #[test]

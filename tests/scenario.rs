@@ -117,6 +117,12 @@ fn invalid_test_files_are_refused_with_places() {
         78,
         &["error[GQ0004]", "test.step.connect needs interface"],
     );
+    check(
+        &step("close = \"a\"").replace("\"x\"", "\"x\\ny\""),
+        &["."],
+        78,
+        &["error[GQ0006]", "test.name: '\\n' is not allowed"],
+    );
     check(&step("at = \"1\"\nclose = \"a\""), &["."], 78, &["error[GQ0005]", "1 ms (1000 us) or 1 s"]);
     check(
         &step("close = \"a\"\ncrash = \"b\""),
@@ -167,6 +173,27 @@ fn expectations_that_do_not_hold_are_failures() {
     );
     fails(&format!("{connect}expect = {{ flows = 2 }}"), "flows: expected 2, found 1");
     fails("wait = \"1 s\"\nexpect = { decision = \"admitted\" }", "this step decides nothing");
+}
+
+#[test]
+fn a_step_that_waits_ends_so_much_later_than_it_begins() {
+    let connect =
+        "at = \"1 s\"\nconnect = { id = \"a\", interface = \"eth0\", template = \"hd\", ttl = \"5 s\" }\n";
+    for (time, wait, flows) in [
+        ("at = \"2 s\"\n", "3999 ms", 1),
+        ("at = \"2 s\"\n", "4 s", 0),
+        ("after = \"2 s\"\n", "2999 ms", 1),
+        ("after = \"2 s\"\n", "3 s", 0),
+        ("", "4999 ms", 1),
+        ("", "5 s", 0),
+    ] {
+        let steps = format!(
+            "[[test]]\nname = \"x\"\n[[test.step]]\n{connect}[[test.step]]\n{time}wait = \"{wait}\"\nexpect = {{ flows = {flows} }}\n"
+        );
+        check(&steps, &["."], 0, &[]);
+    }
+    let early = "[[test]]\nname = \"x\"\n[[test.step]]\nat = \"1 s\"\nwait = \"1 s\"\nexpect = { flows = 0 }\n[[test.step]]\nat = \"1999 ms\"\nwait = \"1 s\"\n";
+    check(early, &["."], 78, &["at goes back: the step before is at 2 s, and this one at 1999 ms"]);
 }
 
 #[test]

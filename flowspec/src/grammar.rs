@@ -38,13 +38,25 @@ pub(crate) const TIME: Grammar = Grammar {
 impl Grammar {
     /// The value of a text in the smallest unit of the quantity; `show` writes a value for the message of an error.
     pub(crate) fn parse(&self, text: &str, show: impl Fn(u64) -> String) -> Result<u64, UnitError> {
+        let too_large = || UnitError::TooLarge { text: text.to_owned(), limit: show(u64::MAX) };
+        if self.has_too_many_digits(text) {
+            return Err(too_large());
+        }
         let scaled = self.scaled(text)?;
         let value = scaled.over(self.divisor).ok_or_else(|| {
             let below = scaled.whole(self.divisor);
             let nearest = [show(below), show(below.saturating_add(1))];
             UnitError::Inexact { text: text.to_owned(), kind: self.kind, nearest }
         })?;
-        u64::try_from(value).map_err(|_| UnitError::TooLarge { text: text.to_owned(), limit: show(u64::MAX) })
+        u64::try_from(value).map_err(|_| too_large())
+    }
+
+    /// Whether a number in front of a known unit has more digits than are read.
+    fn has_too_many_digits(&self, text: &str) -> bool {
+        let (number, unit) = split(text);
+        let whole = number.split('.').next().unwrap_or_default();
+        let is_known = self.units.iter().any(|(name, _)| *name == unit);
+        is_known && whole.trim_start_matches('0').len() > Decimal::MOST_DIGITS
     }
 
     fn scaled(&self, text: &str) -> Result<Scaled, UnitError> {

@@ -1,5 +1,6 @@
 //! Files that commands read.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -20,10 +21,20 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// The longest file that is read, in bytes. A device has no end.
+const LONGEST_FILE: u64 = 64 << 20;
+
 /// Reads a text file, without a byte order mark at its start.
 pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
     let name = path.display();
-    let bytes = std::fs::read(path).map_err(|error| CommandFailure::os("open", name, error))?;
+    let file = std::fs::File::open(path).map_err(|error| CommandFailure::os("open", &name, error))?;
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST_FILE + 1).read_to_end(&mut bytes);
+    read.map_err(|error| CommandFailure::os("read", &name, error))?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        let error = anyhow!("{name}: longer than {LONGEST_FILE} bytes");
+        return Err(CommandFailure::new(Exit::InvalidFile, error));
+    }
     let path = path.display();
     let text = std::str::from_utf8(without_mark(&bytes));
     text.map(str::to_owned).map_err(|error| {
@@ -36,8 +47,13 @@ pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
 pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, CommandFailure> {
     let files = PolicyFiles::read_all(paths);
     files.check().map(|(policy, _)| policy).map_err(|problems| {
-        let exit = unusable(&problems);
-        CommandFailure { exit, ..invalid(problems.problems(), &files.sources(), "policy") }
+        if problems.is_refused_by_system() {
+            // Such a policy is neither valid nor invalid: the messages of the operating system say all.
+            let messages: Vec<_> =
+                problems.problems().iter().map(|problem| problem.message.as_str()).collect();
+            return CommandFailure::new(Exit::OsError, anyhow!(messages.join("; ")));
+        }
+        invalid(problems.problems(), &files.sources(), "policy")
     })
 }
 

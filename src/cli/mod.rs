@@ -9,7 +9,7 @@
 //! # Order of calls
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
-//! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
+//! prints, `spec` reads flowspecs of `--send` and `--receive`, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
 //! `signals` ends a command in order, `log` writes the daemon's log. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
 //! that call the daemon are in `control`.
 
@@ -47,6 +47,7 @@ mod replay;
 mod replay_audit;
 mod schema;
 mod signals;
+mod spec;
 mod stopwatch;
 mod test;
 

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::control::SocketArgument;
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
+use super::plain::{plain, plain_json};
 use super::signals::{caught, signalled};
 
 /// Put an unmodified origin behind admission and shaping.
@@ -43,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", requires = "to")]
     listen: Option<SocketAddr>,
     /// The origin: a host name or an address, a colon and a port.
-    #[arg(long, value_name = "ORIGIN", requires = "listen")]
+    #[arg(long, value_name = "ORIGIN", requires = "listen", value_parser = origin)]
     to: Option<String>,
     /// What the clients of --listen speak.
     #[arg(long, value_enum, requires = "listen", default_value_t = Protocol::Tcp)]
@@ -56,7 +57,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "CLASS", requires = "listen")]
     class: Option<String>,
     /// How many threads serve clients; by default as many as there are cores.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = workers)]
     workers: Option<NonZeroUsize>,
     #[command(flatten)]
     socket: SocketArgument,
@@ -90,6 +91,19 @@ enum Protocol {
     Tcp,
     /// Datagrams: a client's address and port are a session.
     Udp,
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match Proxy::is_origin(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not an origin; write 127.0.0.1:8081, [::1]:8081 or origin.example:80".into()),
+    }
+}
+
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    let most = usize::from(Proxy::MOST_WORKERS);
+    let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= most);
+    count.ok_or_else(|| format!("not a number from 1 to {most}"))
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
@@ -135,6 +149,9 @@ fn proxies(arguments: &Arguments, policy: &Policy) -> Result<BTreeMap<String, Pr
         class: arguments.class.clone(),
         ..Proxy::new(listen, to, protocol)
     };
+    if proxy.is_own_origin() {
+        return usage(anyhow!("the origin {to} is the proxy itself, which listens on {listen}"));
+    }
     Ok(BTreeMap::from([("command-line".to_owned(), proxy)]))
 }
 
@@ -182,9 +199,9 @@ fn bind(
     let server = Server::bind(host, proxies).and_then(|server| server.with_workers(workers.unwrap_or(cores)));
     server.map_err(|error| match &error {
         ProxyError::Listen { error: cause, .. } => {
-            CommandFailure { exit: failed(cause).exit, error: error.into() }
+            CommandFailure::new(failed(cause).exit, anyhow!(plain(&error.to_string()).into_owned()))
         }
-        _ => CommandFailure::new(Exit::OsError, error),
+        _ => CommandFailure::new(Exit::OsError, anyhow!(plain(&error.to_string()).into_owned())),
     })
 }
 
@@ -249,9 +266,10 @@ impl Reloads<'_> {
             match self.reload().await {
                 Ok(replaced) => self.report(&replaced),
                 Err(failure) => {
+                    let error = format!("{:#}", failure.error);
                     eprintln!(
-                        "gqos: the policy was not reloaded, and the one before stays: {:#}",
-                        failure.error
+                        "gqos: the policy was not reloaded, and the one before stays: {}",
+                        plain(&error)
                     );
                 }
             }
@@ -303,8 +321,8 @@ fn listens(format: LogFormat, name: &str, address: SocketAddr) {
 /// A message on standard error.
 fn tell(format: LogFormat, event: &serde_json::Value, text: &str) {
     match format {
-        LogFormat::Text => eprintln!("{text}"),
-        LogFormat::Json => eprintln!("{event}"),
+        LogFormat::Text => eprintln!("{}", plain(text)),
+        LogFormat::Json => eprintln!("{}", plain_json(&event.to_string())),
     }
 }
 
@@ -324,8 +342,8 @@ fn failed(error: &ConnectError) -> CommandFailure {
 fn say(record: &ConnectionRecord, format: LogFormat) {
     use std::io::Write;
     let line = match format {
-        LogFormat::Text => record.to_string(),
-        LogFormat::Json => serde_json::to_string(record).unwrap_or_default(),
+        LogFormat::Text => plain(&record.to_string()).into_owned(),
+        LogFormat::Json => plain_json(&serde_json::to_string(record).unwrap_or_default()).into_owned(),
     };
     // A reader that has gone needs no lines; the proxy goes on.
     let _ = writeln!(std::io::stdout().lock(), "{line}");

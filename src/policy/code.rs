@@ -93,6 +93,12 @@ codes! {
     Unreadable = "GQ0014", Error, "a file that cannot be read",
         "The operating system refused to open or read the file, or it is not text in UTF-8. The message has the call, the\n\
          path and the error. The other files are checked all the same, except for names that this one may define.";
+    ListenedTwice = "GQ0015", Error, "two proxies that listen on one address",
+        "Only one of them could start. The address is the same, or one of them takes every address of the host\n\
+         (0.0.0.0 or [::]). Give each [proxy.NAME] a port or an address of its own, or make one proxy of the two with rules.";
+    ProxyCircle = "GQ0016", Error, "a proxy that is its own origin",
+        "Each connection of a client would lead to another one, until none is left: to is the address on which the\n\
+         proxy listens, or that of a proxy whose origin leads back to it. Write the address of the origin.";
     Overcommitted = "GQ0101", Warning, "too little is left for link headers and best-effort traffic",
         "Reservations count IP bytes. On the link each packet also has a link header, and lost packets are sent\n\
          again; traffic without a reservation, such as name look-ups and routing, needs a part as well. No more than\n\
@@ -105,10 +111,10 @@ codes! {
          largest packet of the flow is as small as its bucket, and TCP sends many small segments. Use a larger\n\
          bucket (for media, 50 to 100 ms at the flow's rate), or set max_sdu_size.";
     ShadowedRule = "GQ0104", Warning, "a rule that no flow reaches",
-        "The first rule that matches applies. An earlier rule matches everything that this one matches: move this\n\
-         rule before it, or remove it.";
-    UnusedClass = "GQ0105", Warning, "a class that no rule and no group assigns",
-        "The policy has rules, and neither a rule nor a group assigns this class: only a request that names it uses\n\
+        "The first rule that matches applies, of [[rule]] as of the rules of a proxy. An earlier rule matches everything that\n\
+         this one matches: move this rule before it, or remove it.";
+    UnusedClass = "GQ0105", Warning, "a class that no rule, no group and no proxy assigns",
+        "The policy has rules, and neither a rule nor a group nor a proxy assigns this class: only a request that names it uses\n\
          it. If that is intended, ignore the warning.";
     NeverFits = "GQ0106", Warning, "a template that no interface admits",
         "An empty ledger refuses the template on every interface of the policy, with each class and without one. The message\n\
@@ -129,7 +135,8 @@ codes! {
     RuleRefused = "GQ0110", Warning, "a rule whose flows are always refused",
         "The template alone could be admitted; with the class or the group that the rule gives, or beside what the\n\
          policy's groups reserve, it is refused even if no flow is admitted: for instance, it asks for more than the\n\
-         class's max_rate. The message has the reason for each interface.";
+         class's max_rate. The message has the reason for each interface. The templates of a proxy and\n\
+         of its rules are tried in the same way.";
     HastyTimeout = "GQ0111", Warning, "a timeout so short that it ends flows whose peers respond",
         "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
          (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
@@ -147,6 +154,10 @@ codes! {
         "Packets do not leave by a port of a bridge or by a member of a bond as far as routes say, but by the bridge or the\n\
          bond: a flow is refused as unknown_interface where the policy has no table for that. Define it, and for a bridge name\n\
          the port as its parent: [interface.br0] parent = \"eth0\".";
+    DoubtfulCondition = "GQ0115", Warning, "a condition of a proxy's rule that hardly any client meets",
+        "A path is compared decoded and without its query: '?' and '#' stand in it only where the client wrote them as\n\
+         escapes. port is the port from which the client connects, which its host chooses; that of the listener is the same for\n\
+         all clients of a proxy.";
 }
 
 impl std::fmt::Display for Code {

@@ -24,6 +24,7 @@ pub(super) fn lint(policy: &Policy, problems: &Problems) {
     rules(policy, problems);
     classes(policy, problems);
     large_buckets(policy, problems);
+    proxy_rules(policy, problems);
 }
 
 /// The budget of a direction, if the policy states the capacity.
@@ -143,6 +144,35 @@ fn rules(policy: &Policy, problems: &Problems) {
     }
 }
 
+/// Rules of proxies that no client reaches, and conditions that hardly any client meets.
+fn proxy_rules(policy: &Policy, problems: &Problems) {
+    for (name, proxy) in &policy.proxies {
+        for (number, rule) in proxy.rules.iter().enumerate() {
+            let before = proxy.rules[..number].iter().find(|before| before.matches.covers(&rule.matches));
+            if let Some(before) = before {
+                let message = format!(
+                    "no client of proxy.{name} reaches this rule: an earlier rule matches everything that it matches"
+                );
+                let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
+                problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
+            }
+            if let Some(path) = rule.matches.path.iter().find(|path| path.contains(['?', '#'])) {
+                let message = format!(
+                    "proxy.{name}.rule.match.path: {path:?} is compared with paths without their queries and fragments"
+                );
+                problems.note(Code::DoubtfulCondition, rule.place.clone(), message);
+            }
+            let listen = proxy.listen.port();
+            if rule.matches.port.contains(&(listen..=listen)) {
+                let message = format!(
+                    "proxy.{name}.rule.match.port: {listen} is the port of the proxy; the port of the client is compared"
+                );
+                problems.note(Code::DoubtfulCondition, rule.place.clone(), message);
+            }
+        }
+    }
+}
+
 /// In a policy without rules, callers name classes themselves, and no class is unused.
 fn classes(policy: &Policy, problems: &Problems) {
     if policy.rules.is_empty() {
@@ -151,9 +181,14 @@ fn classes(policy: &Policy, problems: &Problems) {
     for (name, class) in &policy.classes {
         let in_rules = policy.rules.iter().any(|rule| rule.class.as_ref() == Some(name));
         let in_groups = policy.groups.values().any(|group| group.class.as_ref() == Some(name));
-        if !in_rules && !in_groups && class.matches.is_none() {
-            let message =
-                format!("class.{name}: no rule and no group assigns it; only requests that name it use it");
+        let in_proxies = policy.proxies.values().any(|proxy| {
+            let of_rules = proxy.rules.iter().map(|rule| &rule.class);
+            of_rules.chain([&proxy.class]).any(|class| class.as_ref() == Some(name))
+        });
+        if !in_rules && !in_groups && !in_proxies && class.matches.is_none() {
+            let message = format!(
+                "class.{name}: no rule, no group and no proxy assigns it; only requests that name it use it"
+            );
             problems.note(Code::UnusedClass, class.place.clone(), message);
         }
     }

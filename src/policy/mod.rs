@@ -21,6 +21,7 @@
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
 //!   class's [`OwnerMatch`] with an [`Owner`]; a proxy's [`ProxyMatch`] with a [`ProxySubject`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
+//! - **Flowspecs outside of a policy**: [`flowspec_of_argument`] and [`flowspecs_of_toml`], with [`FlowspecProblem`]s.
 //! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s;
 //!   [`schema()`] is the JSON schema of a policy file.
 //!
@@ -31,6 +32,7 @@
 //! 3. For a caller that names neither class nor flowspec, [`Policy::rule_for`] and [`Policy::class_for`] choose them.
 //! 4. To reload, parse again and give the new policy to the manager; [`PolicyChanges::between`] says what differs.
 
+mod addresses;
 mod changes;
 mod class;
 mod client;
@@ -39,6 +41,7 @@ mod daemon;
 pub(crate) mod device;
 mod effective;
 mod entries;
+mod flowspec_text;
 mod http;
 mod interface;
 mod lint;
@@ -62,6 +65,7 @@ pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
 pub use daemon::{AuditPolicy, DaemonPolicy, Degrade};
+pub use flowspec_text::{FlowspecProblem, flowspec_of_argument, flowspecs_of_toml};
 pub use http::{HttpAddress, InvalidHttpAddress};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,

@@ -190,7 +190,9 @@ impl Policy {
             .chain(self.groups.values_mut().map(|group| &mut group.place))
             .chain(self.clients.iter_mut().map(|client| &mut client.place))
             .chain(self.rules.iter_mut().map(|rule| &mut rule.place))
-            .chain(self.proxies.values_mut().map(|proxy| &mut proxy.place))
+            .chain(self.proxies.values_mut().flat_map(|proxy| {
+                std::iter::once(&mut proxy.place).chain(proxy.rules.iter_mut().map(|rule| &mut rule.place))
+            }))
             .chain(self.daemon.iter_mut().map(|daemon| &mut daemon.place))
     }
 }

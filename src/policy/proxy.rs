@@ -93,6 +93,8 @@ pub struct ProxyRule {
     pub class: Option<String>,
     /// The templates that give the flow its flowspecs, best first. Never empty.
     pub templates: Vec<String>,
+    /// Where the rule is defined.
+    pub place: Place,
 }
 
 /// Conditions on a connection or on a request. An absent condition always holds.
@@ -239,6 +241,26 @@ impl Proxy {
         }
     }
 
+    /// The most threads that serve one: more than a machine has cores.
+    pub const MOST_WORKERS: u16 = 1024;
+
+    /// Whether a text is an origin: a host name or an address, a colon and a port.
+    pub fn is_origin(text: &str) -> bool {
+        if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
+            return true;
+        }
+        let Some((name, port)) = text.rsplit_once(':') else { return false };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        // A name of digits and dots alone would be an address, and it is none.
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        !name.is_empty()
+            && name.len() <= 253
+            && name.bytes().all(is_name)
+            && !is_number
+            && port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    }
+
     pub(crate) const DEFAULT_RETRY_AFTER: Micros = Micros::new(5_000_000);
 
     /// The number of the first rule that matches, from 0; `None` where the proxy's own templates apply.
@@ -253,6 +275,26 @@ impl Proxy {
 }
 
 impl ProxyMatch {
+    /// Whether every connection or request that meets `other` meets these conditions too. `false` may also mean that a
+    /// comparison of each condition with its counterpart is not enough to tell.
+    pub fn covers(&self, other: &Self) -> bool {
+        // A literal part of a pattern contains no '*': what it matches in the other pattern is literal there too.
+        let patterns = |own: &[String], other: &[String]| {
+            own.is_empty()
+                || !other.is_empty()
+                    && other.iter().all(|text| own.iter().any(|pattern| matches(pattern, text)))
+        };
+        let ports = |range: &PortRange| {
+            self.port.iter().any(|own| own.start() <= range.start() && range.end() <= own.end())
+        };
+        let peers = |network: &Network| self.peer.iter().any(|own| own.covers(network));
+        patterns(&self.host, &other.host)
+            && patterns(&self.path, &other.path)
+            && patterns(&self.sni, &other.sni)
+            && (self.peer.is_empty() || !other.peer.is_empty() && other.peer.iter().all(peers))
+            && (self.port.is_empty() || !other.port.is_empty() && other.port.iter().all(ports))
+    }
+
     /// Whether the connection or the request meets all conditions.
     pub fn is_met_by(&self, subject: &ProxySubject<'_>) -> bool {
         let meets = |patterns: &[String], text: Option<&str>| {
@@ -281,23 +323,6 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a text is an origin: a name or an address, a colon and a port.
-pub(super) fn is_origin(text: &str) -> bool {
-    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
-        return true;
-    }
-    let Some((name, port)) = text.rsplit_once(':') else { return false };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    // A name of digits and dots alone would be an address, and it is none.
-    let is_number = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    !name.is_empty()
-        && name.len() <= 253
-        && name.bytes().all(is_name)
-        && !is_number
-        && port.bytes().all(|byte| byte.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,12 +330,12 @@ mod tests {
     #[test]
     fn an_origin_is_a_name_or_an_address_with_a_port() {
         for text in ["127.0.0.1:80", "[::1]:8080", "origin:80", "origin-1.example.com:65535"] {
-            assert!(is_origin(text), "{text}");
+            assert!(Proxy::is_origin(text), "{text}");
         }
         for text in
             ["", "origin", ":80", "origin:", "origin:0", "127.0.0.1:0", "1.2.3:80", "::1:80", "a b:1", "a:+1"]
         {
-            assert!(!is_origin(text), "{text}");
+            assert!(!Proxy::is_origin(text), "{text}");
         }
     }
 

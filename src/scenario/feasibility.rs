@@ -8,7 +8,7 @@ use flowspec::{Direction, Qos, Rate};
 use super::distinct::{ANY_INTERFACE, distinct, owner_for};
 use crate::admission::{Ledger, NewFlow, Refusal, Request};
 use crate::manager::proven_error_terms;
-use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem, Rule};
+use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem};
 
 /// The most requests that are tried; a policy with more combinations is not searched any further.
 const MOST_TRIALS: usize = 200_000;
@@ -42,7 +42,8 @@ impl FeasibilitySearch {
         // What is tried next is the place of the warning.
         let mut next = Place::default();
         let templates = self.templates(policy, &mut hopeless, &mut next);
-        if templates.and_then(|()| self.rules(policy, &hopeless, &mut next)).is_err() {
+        let assigned = assigned(policy);
+        if templates.and_then(|()| self.rules(policy, (&assigned, &hopeless), &mut next)).is_err() {
             let most = self.trial.most;
             let message = format!(
                 "from here on it was not tried whether an interface admits the templates, alone and by the rules: {most} requests have been tried before"
@@ -80,15 +81,20 @@ impl FeasibilitySearch {
     }
 
     /// Tries the templates of each rule with the rule's class and group, beside what the policy's groups reserve.
-    fn rules(&mut self, policy: &Policy, hopeless: &[String], next: &mut Place) -> Result<(), Exhausted> {
-        for rule in &policy.rules {
-            next.clone_from(&rule.place);
+    fn rules(
+        &mut self,
+        policy: &Policy,
+        (assigned, hopeless): (&[Assigned<'_>], &[String]),
+        next: &mut Place,
+    ) -> Result<(), Exhausted> {
+        for rule in assigned {
+            next.clone_from(rule.place);
             for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
                 let Some(template) = policy.templates.get(name) else { continue };
-                let class = rule.class.as_deref();
-                let Some(reasons) = self.trial.refused(&template.qos, [class], Some(rule))? else { continue };
-                let message =
-                    format!("the rule's template {name:?} is always refused{}: {reasons}", given(rule));
+                let Some(reasons) = self.trial.refused(&template.qos, [rule.class], Some(rule))? else {
+                    continue;
+                };
+                let message = format!("{} template {name:?} is always refused{rule}: {reasons}", rule.what);
                 self.problems.push(Problem::new(Code::RuleRefused, rule.place.clone(), message));
             }
         }
@@ -96,12 +102,53 @@ impl FeasibilitySearch {
     }
 }
 
-/// What a rule gives besides its templates: " in class viewer and group channel7".
-fn given(rule: &Rule) -> String {
-    let class = rule.class.as_ref().map(|class| format!("class {class}"));
-    let group = rule.group.as_ref().map(|group| format!("group {group}"));
-    let both: Vec<_> = class.into_iter().chain(group).collect();
-    if both.is_empty() { String::new() } else { format!(" in {}", both.join(" and ")) }
+/// What a rule, a proxy or a rule of a proxy gives to its flows.
+struct Assigned<'p> {
+    /// The lead of a message: "the rule's".
+    what: String,
+    templates: &'p [String],
+    class: Option<&'p str>,
+    group: Option<&'p str>,
+    place: &'p Place,
+}
+
+/// All of a policy: those of its rules, then those of each proxy.
+fn assigned(policy: &Policy) -> Vec<Assigned<'_>> {
+    let rules = policy.rules.iter().map(|rule| Assigned {
+        what: "the rule's".into(),
+        templates: &rule.templates,
+        class: rule.class.as_deref(),
+        group: rule.group.as_deref(),
+        place: &rule.place,
+    });
+    let proxies = policy.proxies.iter().flat_map(|(name, proxy)| {
+        let of_rules = proxy.rules.iter().map(move |rule| Assigned {
+            what: format!("proxy.{name}.rule: the rule's"),
+            templates: &rule.templates,
+            class: rule.class.as_deref().or(proxy.class.as_deref()),
+            group: None,
+            place: &rule.place,
+        });
+        let own = Assigned {
+            what: format!("proxy.{name}: the proxy's"),
+            templates: &proxy.templates,
+            class: proxy.class.as_deref(),
+            group: None,
+            place: &proxy.place,
+        };
+        std::iter::once(own).chain(of_rules)
+    });
+    rules.chain(proxies).collect()
+}
+
+/// What it gives besides its templates: " in class viewer and group channel7".
+impl std::fmt::Display for Assigned<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let class = self.class.map(|class| format!("class {class}"));
+        let group = self.group.map(|group| format!("group {group}"));
+        let both: Vec<_> = class.into_iter().chain(group).collect();
+        if both.is_empty() { Ok(()) } else { write!(f, " in {}", both.join(" and ")) }
+    }
 }
 
 struct Reasons(BTreeMap<String, Refusal>);
@@ -171,9 +218,9 @@ impl Trial {
         &mut self,
         qos: &Qos,
         classes: impl IntoIterator<Item = Option<&'c str>> + Clone,
-        rule: Option<&Rule>,
+        rule: Option<&Assigned<'_>>,
     ) -> Result<Option<Reasons>, Exhausted> {
-        let group = rule.and_then(|rule| rule.group.as_deref());
+        let group = rule.and_then(|rule| rule.group);
         let interfaces = match group {
             Some(group) => self.group_interfaces.get(group).cloned().into_iter().collect(),
             None => self.interfaces.clone(),
@@ -306,6 +353,26 @@ mod tests {
         };
         check("as much as the group has", &group("6 Mbit/s"), &[]);
         check("more than the group has", &group("5 Mbit/s"), &[("GQ0110", "in group g")]);
+    }
+
+    #[test]
+    fn a_proxy_whose_clients_are_always_refused_is_named() {
+        let slow = template("token_rate = \"6 Mbit/s\"");
+        let proxy = |own: &str, rule: &str, rate: &str| {
+            format!(
+                "{ETH0}{slow}[class.c]\nmax_rate = \"{rate}\"\n[proxy.a]\nlisten = \"127.0.0.1:80\"\nto = \"origin:80\"\n{own}[[proxy.a.rule]]\n{rule}"
+            )
+        };
+        let (class, template) = ("class = \"c\"\n", "template = \"t\"\n");
+        let both = format!("{class}{template}");
+        let of_rule = [("GQ0110", "proxy.a.rule: the rule's template \"t\" is always refused in class c")];
+        check("as much as the class allows", &proxy(&both, &both, "6 Mbit/s"), &[]);
+        check("of the rule", &proxy("", &both, "5 Mbit/s"), &of_rule);
+        check("by the proxy's class", &proxy(class, template, "5 Mbit/s"), &of_rule);
+        let own =
+            [("GQ0110", "proxy.a: the proxy's template \"t\" is always refused in class c"), of_rule[0]];
+        check("of the proxy", &proxy(&both, template, "5 Mbit/s"), &own);
+        check("without a class", &proxy(template, template, "5 Mbit/s"), &[]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::outcome::{
 };
 use super::requested::{RequestedQos, renegotiated};
 use super::snapshot::LedgerSnapshot;
-use super::step::{Action, Expect, GroupStep, Step, Time, Transfer};
+use super::step::{Action, Expect, GroupStep, Step, Transfer};
 use super::suite::Test;
 use crate::admission::{
     Decision, GroupRequest, Ledger, Operation, PeerState, RefusedRequest, Request, RequestKind,
@@ -100,10 +100,7 @@ pub fn run_test<'a>(
 
 impl Run<'_> {
     fn step(&mut self, number: usize, step: &Step) -> Result<(), Box<Mismatch>> {
-        let at = match step.time {
-            Time::At(at) => Moment::from_micros(at.get()),
-            Time::After(after) => self.now.saturating_add(after),
-        };
+        let at = step.time.after(self.now);
         if at < self.now {
             let (expected, actual) = (self.now.as_micros(), at.as_micros());
             let expected = format!("at least {expected} us");

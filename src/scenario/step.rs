@@ -1,20 +1,21 @@
 //! A step of a test: one event, and what is expected of it.
 
-use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Rate, Share};
 
 use super::connect::Connect;
 use super::named::NameUse;
 use super::names::IdPattern;
 use super::requested::RequestedQos;
 use crate::admission::PeerState;
+use crate::policy::read::section::Placed;
 use crate::policy::{GroupMode, Place};
 
 /// One event, and what is expected of it.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) time: Time,
-    /// The place of `at`, where the step has one.
-    pub(super) at: Option<Place>,
+    /// `at`, where the step has it.
+    pub(super) at: Option<Placed<Micros>>,
     pub(super) action: Action,
     pub(super) expect: Option<Expect>,
     pub(super) place: Place,
@@ -30,6 +31,16 @@ pub(super) enum Time {
     At(Micros),
     /// Counted from the step before.
     After(Micros),
+}
+
+impl Time {
+    /// The moment of a step that follows this moment.
+    pub(super) fn after(self, before: Moment) -> Moment {
+        match self {
+            Self::At(at) => Moment::from_micros(at.get()),
+            Self::After(after) => before.saturating_add(after),
+        }
+    }
 }
 
 /// What happens in a step.

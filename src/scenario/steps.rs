@@ -83,16 +83,23 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         );
     }
     section.finish();
-    let time = match (&at, after.or(wait)) {
-        (Some(at), _) => Time::At(at.value),
-        (None, Some(after)) => Time::After(after.value),
-        (None, None) => Time::After(Micros::new(0)),
-    };
+    let time = time(at.as_ref(), after, wait);
     let action = actions.pop().unwrap_or(Some(Action::Wait))?;
     let mut names = uses.into_inner();
     names.extend(expected.into_iter().flatten());
-    let (at, reload) = (at.map(|at| at.place), reload.map(|path| path.place));
+    let reload = reload.map(|path| path.place);
     Some(Step { time, at, action, expect, place, names, reload })
+}
+
+/// When a step happens: where it waits, when it has waited.
+fn time(at: Option<&Placed<Micros>>, after: Option<Placed<Micros>>, wait: Option<Placed<Micros>>) -> Time {
+    let value = |time: Option<Placed<Micros>>| time.map(|time| time.value);
+    let wait = value(wait).unwrap_or_default().get();
+    let waited = |time: Micros| Micros::new(time.get().saturating_add(wait));
+    match (at.map(|at| at.value), value(after)) {
+        (Some(at), _) => Time::At(waited(at)),
+        (None, after) => Time::After(waited(after.unwrap_or_default())),
+    }
 }
 
 /// Whether a step expects a refusal that follows from an inconsistent flowspec, or that is found out before that is.

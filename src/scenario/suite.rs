@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::step::{Action, Step, Time};
 use super::steps::step;
 use crate::policy::problems::Problems;
-use crate::policy::read::section::Section;
+use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, Place, Problem, Source};
 
 /// A test file.
@@ -122,6 +122,12 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
     if name.as_ref().is_none_or(String::is_empty) {
         section.missing("name");
     }
+    if let Some(control) = name.iter().flat_map(|name| name.chars()).find(|character| character.is_control())
+    {
+        let place = section.place_of("name").unwrap_or_else(|| section.place.clone());
+        let message = format!("test.name: {control:?} is not allowed: a name is a part of a line");
+        section.problem(Code::BadValue, &place, message);
+    }
     let tags = section.strings("tags").unwrap_or_default();
     let policy = section.string("policy");
     policies.extend(policy.as_ref().map(|policy| (policy.value.to_owned(), policy.place.clone())));
@@ -157,16 +163,16 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
 fn check_times(steps: &[Step], section: &Section<'_>) {
     let mut now = Micros::new(0);
     for step in steps {
-        let at = match step.time {
-            Time::At(at) => at,
-            Time::After(after) => Micros::new(now.get().saturating_add(after.get())),
-        };
-        if let Some(place) = step.at.as_ref().filter(|_| at < now) {
+        if let Some(Placed { value: at, place }) = step.at.as_ref().filter(|at| at.value < now) {
             let message = format!("at goes back: the step before is at {now}, and this one at {at}");
             let problem = Problem::new(Code::BadValue, place.clone(), message);
             section.add(problem.with_help(Some("put the steps in the order of their times".to_owned())));
         }
-        now = now.max(at);
+        // A step that waits ends later than it begins.
+        now = match step.time {
+            Time::At(at) => now.max(at),
+            Time::After(after) => Micros::new(now.get().saturating_add(after.get())),
+        };
     }
 }
 

@@ -120,16 +120,30 @@ fn each_failure_has_its_exit_code() {
     check("no table", &run(&["--no-daemon"]), 2, "[proxy.NAME]");
     let words = [&listen("127.0.0.1:0")[..], &["--template", "4k"]].concat();
     check("no such template", &run(&words), 2, "the policy has no template \"4k\"; it has hd");
-    check("no workers", &run(&["--workers", "0"]), 2, "--workers");
+    for workers in ["0", "1025", "99999999", "x"] {
+        check("workers", &run(&["--workers", workers]), 2, "not a number from 1 to 1024");
+    }
+    for to in ["localhost", "http://x/", "origin:0", ""] {
+        let words = ["--no-daemon", "--listen", "127.0.0.1:0", "--to", to];
+        check("no origin", &run(&words), 2, "not an origin; write 127.0.0.1:8081");
+    }
+    let words = ["--no-daemon", "--listen", "0.0.0.0:7000", "--to", "localhost:7000"];
+    check("its own origin", &run(&words), 2, "is the proxy itself");
     let nowhere = files.path("nowhere");
     let words = ["--socket", &nowhere, "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1"];
     check("no daemon", &run(&words), 69, &nowhere);
     files.write(&format!("{POLICY}[proxy.p]\nlisten = \"127.0.0.1:0\"\nto = \"nowhere\"\n"));
     check("an origin without a port", &run(&["--no-daemon"]), 78, "proxy.p.to");
+    files.write(&format!(
+        "{POLICY}[proxy.\"x\\n\\u001b[2J\"]\nlisten = \"{address}\"\nto = \"127.0.0.1:1\"\n"
+    ));
+    check("a name that a terminal would obey", &run(&["--no-daemon"]), 71, "x\\u{a}\\u{1b}[2J");
     files.write("version = 1\n[interface.lo]\negress = 3");
     check("an invalid policy", &run(&["--no-daemon"]), 78, "is not a valid policy");
     std::fs::remove_file(&policy).unwrap();
     check("no policy", &run(&["--no-daemon"]), 71, "No such file");
+    let error = String::from_utf8(run(&["--no-daemon"]).stderr).unwrap();
+    assert_eq!(error, format!("gqos: open ({policy}): No such file or directory (ENOENT)\n"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use gqos::engine::{Ask, What};
 
 use crate::cli::control::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::spec::{receiving, sending};
 
 /// Connect standard input and output to a peer, with a reservation: netcat with a flowspec.
 ///
@@ -32,10 +33,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["send", "receive"])]
     template: Vec<String>,
     /// Ask for this sending flowspec: "guaranteed, token_rate = 6 Mbit/s".
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = sending)]
     send: Option<Flowspec>,
     /// Ask for this receiving flowspec.
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", value_parser = receiving)]
     receive: Option<Flowspec>,
     /// The flow's class, in place of that of the policy's rule.
     #[arg(long, value_name = "CLASS")]

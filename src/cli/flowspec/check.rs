@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use flowspec::{Bytes, Direction, Invalid, QosBytes, QosRequest, Wsa};
+use gqos::policy::FlowspecProblem;
 
-use super::document::DocumentProblem;
 use super::input::{FlowspecDocument, InputArguments};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
@@ -35,8 +35,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let bytes = match input.read()? {
         FlowspecDocument::Request(request) => return check_request(arguments, &request),
         FlowspecDocument::Unreadable(problems) => {
-            for DocumentProblem { key, message } in problems {
-                PrintedProblem { field: key.as_deref(), place: None, message, wsa: None }.print(arguments)?;
+            for FlowspecProblem { key, message, wsa } in problems {
+                PrintedProblem { field: key.as_deref(), place: None, message, wsa }.print(arguments)?;
             }
             return Ok(Exit::InvalidFile.into());
         }

@@ -86,7 +86,14 @@ fn encode(arguments: &Encode) -> Result<ExitCode, CommandFailure> {
     // Here --hex is the format of the output.
     let mut reader = input.clone();
     reader.hex = false;
-    let mut bytes = reader.read()?.bytes(input)?;
+    let mut bytes = match reader.read()? {
+        FlowspecDocument::Bytes(bytes) => {
+            // Any bit pattern passes that has the bytes of a QOS; fewer are none.
+            raw::RawDocument::read(&bytes, input.abi()).map_err(|error| input.invalid(&error))?;
+            bytes
+        }
+        document => document.bytes(input)?,
+    };
     if input.hex {
         bytes = hex_lines(&bytes).into_bytes();
     }

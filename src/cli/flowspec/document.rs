@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, QosRequest, Rate, UnitError};
+use gqos::policy::{FlowspecProblem, flowspecs_of_toml};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,80 +53,131 @@ pub(super) enum Parsed {
     Request(Box<QosRequest>),
 }
 
-/// What is wrong with a text, and the key that it is about.
-#[derive(Debug)]
-pub(super) struct DocumentProblem {
-    /// Absent where the problem is that of the whole text.
-    pub(super) key: Option<String>,
-    pub(super) message: String,
-}
-
-impl fmt::Display for DocumentProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(key) => write!(f, "{key}: {}", self.message),
-            None => f.write_str(&self.message),
-        }
-    }
-}
-
 /// Of the whole text.
-fn whole(error: impl fmt::Display) -> Vec<DocumentProblem> {
-    vec![DocumentProblem { key: None, message: error.to_string() }]
+fn whole(error: impl fmt::Display) -> Vec<FlowspecProblem> {
+    vec![FlowspecProblem { key: None, message: error.to_string(), wsa: None }]
 }
 
-/// Reads JSON or TOML: a QOS, its raw form, or one flowspec, which is then the sending one.
+/// Reads JSON or TOML: a QOS, its raw form, or one flowspec, which is then the sending one. A direction that a QOS does not
+/// have is best effort.
 ///
-/// - **Errors**: every value that is no quantity, and every key of a flowspec that cannot be read.
-pub(super) fn parse(text: &str) -> Result<Parsed, Vec<DocumentProblem>> {
+/// - **Errors**: every value that is no quantity, every key of a flowspec that cannot be read, and beside these in what the
+///   rest contradicts itself.
+pub(super) fn parse(text: &str) -> Result<Parsed, Vec<FlowspecProblem>> {
+    let is_json = text.trim_start().starts_with('{');
     let mut problems = Vec::new();
-    let value: Value = if text.trim_start().starts_with('{') {
+    let mut value: Value = if is_json {
         serde_json::from_str(text).map_err(whole)?
     } else {
-        without_units(&Key::default(), toml::from_str(text).map_err(whole)?, &mut problems)
+        let mut table = toml::from_str(text).map_err(whole)?;
+        let flowspecs = take_flowspecs(text, &mut table, &mut problems);
+        match without_units(&Key::default(), table, &mut problems) {
+            Value::Object(rest) => Value::Object(rest.into_iter().chain(flowspecs).collect()),
+            other => other,
+        }
     };
     if value.get("raw").is_some() {
         let document: raw::RawDocument = serde_json::from_value(value).map_err(whole)?;
         return Ok(Parsed::Raw(Box::new(document)));
     }
-    let is_flowspec = value.get("service_type").is_some();
-    if is_flowspec {
-        unreadable_keys(&Key::default(), &value, &mut problems);
-    } else {
-        for direction in Direction::BOTH {
-            if let Some(flowspec) = value.get(direction.name()) {
-                unreadable_keys(&Key::default().then(direction.name()), flowspec, &mut problems);
-            }
+    if value.get("service_type").is_some() {
+        value = serde_json::json!({ (Direction::Sending.name()): value });
+    }
+    for direction in Direction::BOTH {
+        if is_json && let Some(flowspec) = value.get(direction.name()) {
+            unreadable_keys(direction, flowspec, &mut problems);
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    if problems.is_empty() {
+        complete(&mut value);
+        return Ok(Parsed::Request(Box::new(serde_json::from_value(value).map_err(whole)?)));
     }
-    let request = if is_flowspec {
-        let sending: Flowspec = serde_json::from_value(value).map_err(whole)?;
-        QosRequest { sending, receiving: Flowspec::BEST_EFFORT, provider_specific: Vec::new() }
-    } else {
-        serde_json::from_value(value).map_err(whole)?
-    };
-    Ok(Parsed::Request(Box::new(request)))
+    // The flowspecs have their problems already; the rest may have others.
+    if let Value::Object(rest) = &mut value {
+        for direction in Direction::BOTH {
+            rest.insert(direction.name().into(), serde_json::json!(Flowspec::BEST_EFFORT));
+        }
+        if let Err(error) = serde_json::from_value::<QosRequest>(value) {
+            problems.extend(whole(error));
+        }
+    }
+    Err(problems)
 }
 
-/// Notes each key of a flowspec that a flowspec does not have, or whose value it cannot have.
-fn unreadable_keys(at: &Key, flowspec: &Value, problems: &mut Vec<DocumentProblem>) {
-    let Value::Object(fields) = flowspec else { return };
-    for (name, value) in fields {
-        let key = at.then(name);
-        // A quantity that could not be read has a problem of its own, and no value.
-        if value.is_null() && problems.iter().any(|problem| problem.key.as_deref() == Some(&key.path)) {
-            continue;
+/// Best effort for the direction that a QOS leaves out. One without both is none.
+fn complete(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    if !Direction::BOTH.iter().any(|direction| fields.contains_key(direction.name())) {
+        return;
+    }
+    for direction in Direction::BOTH {
+        let absent = || serde_json::json!(Flowspec::BEST_EFFORT);
+        fields.entry(direction.name()).or_insert_with(absent);
+    }
+}
+
+/// Takes the flowspecs out of a table of TOML, as the templates of a policy are read, and gives them as JSON.
+fn take_flowspecs(
+    text: &str,
+    table: &mut toml::Value,
+    problems: &mut Vec<FlowspecProblem>,
+) -> Vec<(String, Value)> {
+    let toml::Value::Table(fields) = table else { return Vec::new() };
+    if fields.contains_key("raw") {
+        return Vec::new();
+    }
+    if fields.contains_key("service_type") {
+        fields.clear();
+    }
+    for direction in Direction::BOTH {
+        fields.remove(direction.name());
+    }
+    match flowspecs_of_toml(text) {
+        Ok(flowspecs) => Direction::BOTH
+            .into_iter()
+            .filter_map(|direction| {
+                Some((direction.name().to_owned(), serde_json::json!((*flowspecs.get(direction))?)))
+            })
+            .collect(),
+        Err(found) => {
+            problems.extend(found);
+            Vec::new()
         }
+    }
+}
+
+/// Notes each key of a flowspec in JSON that a flowspec does not have, or whose value it cannot have, and beside these in
+/// what the other keys contradict each other.
+fn unreadable_keys(direction: Direction, flowspec: &Value, problems: &mut Vec<FlowspecProblem>) {
+    let Value::Object(fields) = flowspec else { return };
+    let at = Key::default().then(direction.name());
+    let before = problems.len();
+    let mut readable = fields.clone();
+    for (name, value) in fields {
         let mut alone = serde_json::Map::new();
         alone.insert("service_type".into(), "best_effort".into());
         alone.insert(name.clone(), value.clone());
         if let Err(error) = serde_json::from_value::<Flowspec>(Value::Object(alone)) {
-            problems.push(DocumentProblem { key: Some(key.path), message: error.to_string() });
+            let key = Some(at.then(name).path);
+            problems.push(FlowspecProblem { key, message: error.to_string(), wsa: None });
+            readable.remove(name);
         }
     }
+    if problems.len() == before {
+        return;
+    }
+    readable.entry("service_type").or_insert_with(|| "controlled_load".into());
+    // A rate that could not be read contradicts nothing.
+    if fields.contains_key("token_rate") && !readable.contains_key("token_rate") {
+        readable.insert("token_rate".into(), 1.into());
+        readable.remove("peak_bandwidth");
+    }
+    let Ok(spec) = serde_json::from_value::<Flowspec>(Value::Object(readable)) else { return };
+    problems.extend(spec.problems(direction, Bytes::MAX).into_iter().map(|error| FlowspecProblem {
+        key: Some(at.then(error.field().name()).path),
+        message: error.to_string(),
+        wsa: Some(error.wsa()),
+    }));
 }
 
 /// The path of a key in a document.
@@ -174,7 +226,7 @@ fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
 }
 
 /// TOML as JSON. Quantities become numbers in Winsock's units. A value that cannot be read is noted, and null.
-fn without_units(key: &Key, value: toml::Value, problems: &mut Vec<DocumentProblem>) -> Value {
+fn without_units(key: &Key, value: toml::Value, problems: &mut Vec<FlowspecProblem>) -> Value {
     match value {
         toml::Value::Table(fields) => {
             let fields = fields.into_iter().map(|(name, value)| {
@@ -208,8 +260,9 @@ fn without_units(key: &Key, value: toml::Value, problems: &mut Vec<DocumentProbl
     }
 }
 
-fn unreadable(key: &Key, error: impl fmt::Display, problems: &mut Vec<DocumentProblem>) -> Value {
-    problems.push(DocumentProblem { key: Some(key.path.clone()), message: error.to_string() });
+fn unreadable(key: &Key, error: impl fmt::Display, problems: &mut Vec<FlowspecProblem>) -> Value {
+    let key = Some(key.path.clone());
+    problems.push(FlowspecProblem { key, message: error.to_string(), wsa: None });
     Value::Null
 }
 

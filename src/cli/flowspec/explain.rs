@@ -315,7 +315,10 @@ fn describe_service(text: &mut String, arguments: &Arguments, traffic: &Traffic)
         let buffer = buffer.map_or(String::new(), |size| format!(", a buffer of {} B", size.get()));
         match delay_bound {
             Some(bound) => writeln!(text, "  {rate:>18}  a delay of at most {bound}{buffer}")?,
-            None => writeln!(text, "  {rate:>18}  no bound on the delay: R is below r")?,
+            None if *reserved_rate < traffic.token_rate => {
+                writeln!(text, "  {rate:>18}  no bound on the delay: R is below r")?;
+            }
+            None => writeln!(text, "  {rate:>18}  no bound on the delay that can be stated")?,
         }
     }
     for Needed { delay, reserved_rate } in &traffic.rate_for {

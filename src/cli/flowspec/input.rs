@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::objects::Hex;
-use flowspec::{Flowspec, Invalid, QosBytes, QosRequest, ServiceType};
-use thiserror::Error;
+use flowspec::{Flowspec, Invalid, QosBytes, QosRequest};
+use gqos::policy::FlowspecProblem;
 
-use super::document::{self, DocumentProblem};
+use super::document;
 use super::raw;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::without_mark;
+use crate::cli::spec::{receiving, sending};
 
 /// What is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,10 +28,10 @@ pub(super) struct InputArguments {
     #[arg(long)]
     pub(super) hex: bool,
     /// The sending flowspec, in place of a file: "guaranteed, token_rate = 6 Mbit/s".
-    #[arg(long, value_name = "SPEC", value_parser = spec)]
+    #[arg(long, value_name = "SPEC", value_parser = sending)]
     send: Option<Flowspec>,
     /// The receiving flowspec, in place of a file.
-    #[arg(long, value_name = "SPEC", value_parser = spec)]
+    #[arg(long, value_name = "SPEC", value_parser = receiving)]
     receive: Option<Flowspec>,
 }
 
@@ -45,7 +46,7 @@ enum AbiArgument {
 /// What was read; bytes have not been checked.
 pub(super) enum FlowspecDocument {
     /// A text that cannot be read as a QOS.
-    Unreadable(Vec<DocumentProblem>),
+    Unreadable(Vec<FlowspecProblem>),
     Bytes(Vec<u8>),
     Request(Box<QosRequest>),
     Raw(Box<raw::RawDocument>),
@@ -146,45 +147,6 @@ impl InputArguments {
 
     pub(super) fn invalid(&self, error: &Invalid) -> CommandFailure {
         CommandFailure::new(Exit::InvalidFile, anyhow!("{}{error}; {}", self.lead(), error.wsa()))
-    }
-}
-
-/// All problems of a flowspec's text.
-#[derive(Debug, Error)]
-#[error("{}", .0.join("; "))]
-struct SpecProblems(Vec<String>);
-
-/// A flowspec from its text form.
-fn spec(text: &str) -> Result<Flowspec, SpecProblems> {
-    let first = match text.parse::<Flowspec>() {
-        Ok(spec) => return Ok(spec),
-        Err(error) => error.to_string(),
-    };
-    let (service, fields) =
-        text.split_once(',').map_or((text, None), |(service, fields)| (service, Some(fields)));
-    let service = service.trim();
-    let mut problems = Vec::new();
-    if let Err(error) = service.parse::<ServiceType>() {
-        let help = similar(service, ServiceType::ALL.iter().map(|known| known.name()));
-        problems.push(format!("{error}{help}"));
-    }
-    for field in fields.into_iter().flat_map(|fields| fields.split(',')) {
-        let alone = format!("{}, {}", ServiceType::BestEffort.name(), field.trim());
-        if let Err(error) = alone.parse::<Flowspec>() {
-            problems.push(error.to_string());
-        }
-    }
-    // One that no part has alone: a field is given twice.
-    Err(SpecProblems(if problems.is_empty() { vec![first] } else { problems }))
-}
-
-/// "did you mean", if a name is near.
-fn similar<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
-    const SIMILAR: f64 = 0.7;
-    let measured = names.map(|name| (strsim::jaro_winkler(name, &text.to_lowercase()), name));
-    match measured.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((similarity, name)) if similarity > SIMILAR => format!(" (did you mean {name:?}?)"),
-        _ => String::new(),
     }
 }
 

@@ -117,8 +117,8 @@ fn purpose(handle: &str) -> &'static str {
 fn changes(text: &mut String, difference: &TreeDifference, is_programmed: bool) {
     let TreeDifference { differs, changes, flow_classes } = difference;
     if *flow_classes > 0 {
-        let classes = if *flow_classes == 1 { "class" } else { "classes" };
-        let _ = writeln!(text, "  {flow_classes} {classes} of its flows are not compared.");
+        let classes = if *flow_classes == 1 { "class of its flows is" } else { "classes of its flows are" };
+        let _ = writeln!(text, "  {flow_classes} {classes} not compared.");
     }
     let _ = match (differs, changes.len()) {
         (false, _) if is_programmed => writeln!(text, "  The kernel has this tree."),

@@ -1,10 +1,13 @@
 //! Flowspecs: the keys of one direction.
 
-use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, Ratio, ServiceType, UnitError};
+use flowspec::{
+    Bytes, Direction, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType, UnitError,
+};
 use shaper::headers::token_rate_for_goodput;
 
 use super::section::Section;
 use crate::policy::code::Code;
+use crate::policy::place::Place;
 
 /// The largest IP datagram. A template is checked before its interface, and so the interface's MTU, is known.
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
@@ -34,7 +37,23 @@ pub(super) fn qos(section: &Section<'_>) -> Option<Qos> {
 
 /// The flowspec of a direction. What cannot be read is noted and left out; the rest is read and checked all the same.
 pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
-    let service = section.choice("service_type", &SERVICES);
+    let read = fields(&section, &SERVICES);
+    for (error, place) in contradictions(&section, &read, direction) {
+        section.problem(Code::BadFlowspec, &place, section.about(error));
+    }
+    section.finish();
+    read.spec
+}
+
+/// The fields of a flowspec that could be read.
+pub(in crate::policy) struct ReadFields {
+    pub(in crate::policy) spec: Flowspec,
+    has_service: bool,
+}
+
+/// Reads the fields of a flowspec, whose service type is one of these.
+pub(in crate::policy) fn fields(section: &Section<'_>, services: &[(&str, ServiceType)]) -> ReadFields {
+    let service = section.choice("service_type", services);
     if !section.has("service_type") {
         section.missing("service_type");
     }
@@ -44,26 +63,39 @@ pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
     spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
     spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
     spec.reserved_rate = section.quantity::<Rate>("reserved_rate").map(|rate| rate.value);
-    let has_rate = section.has("token_rate") || section.has("goodput");
-    spec.token_rate = token_rate(&section, &spec);
-    spec.peak_bandwidth = peak(&section);
-    spec.token_bucket_size = bucket(&section, spec.token_rate);
+    spec.token_rate = token_rate(section, &spec);
+    spec.peak_bandwidth = peak(section);
+    spec.token_bucket_size = bucket(section, spec.token_rate);
+    ReadFields { spec, has_service: service.is_some() }
+}
+
+/// In what the fields that were read contradict each other, each with its place.
+pub(in crate::policy) fn contradictions(
+    section: &Section<'_>,
+    read: &ReadFields,
+    direction: Direction,
+) -> Vec<(FlowspecError, Place)> {
+    let mut checked = read.spec;
     // A field that is present and could not be read has a problem of its own already.
-    let mut checked = spec;
-    if service.is_none() {
+    if !read.has_service {
         checked.service_type = ServiceType::ControlledLoad;
     }
-    if spec.token_rate.is_none() && (has_rate || service.is_none()) {
+    let has_rate = section.has("token_rate") || section.has("goodput");
+    if checked.token_rate.is_none() && (has_rate || !read.has_service) {
         (checked.token_rate, checked.peak_bandwidth) = (Some(SOME_RATE), None);
     }
-    for error in checked.problems(direction, LARGEST_MTU) {
-        let message = format!("{}: {error}", section.path);
+    let place = |error: &FlowspecError| {
         // A token rate may be stated as goodput; one that is missing has no place of its own.
         let place = section.place_of(error.field().name()).or_else(|| section.place_of("goodput"));
-        section.problem(Code::BadFlowspec, &place.unwrap_or_else(|| section.place.clone()), message);
-    }
-    section.finish();
-    spec
+        place.unwrap_or_else(|| section.place.clone())
+    };
+    let errors = checked.problems(direction, LARGEST_MTU).into_iter();
+    errors
+        .map(|error| {
+            let place = place(&error);
+            (error, place)
+        })
+        .collect()
 }
 
 /// Stands for a token rate that is not known; no other field contradicts it.
@@ -76,7 +108,7 @@ fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Rate> {
     if section.has("token_rate")
         && let Some(value) = section.raw("goodput")
     {
-        let message = format!("{}: token_rate and goodput exclude each other", section.path);
+        let message = section.about("token_rate and goodput exclude each other");
         section.problem(Code::Conflict, &section.at(value.span()), message);
         return None;
     }
@@ -84,7 +116,7 @@ fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Rate> {
     match token_rate_for_goodput(goodput.value, spec) {
         Ok(rate) => Some(rate),
         Err(error) => {
-            section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
+            section.problem(Code::BadFlowspec, &goodput.place, section.about(error));
             None
         }
     }
@@ -115,7 +147,7 @@ fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
         _ => None,
     };
     if let Some(problem) = problem {
-        let message = format!("{}.token_bucket_size: {problem}", section.path);
+        let message = format!("{}: {problem}", section.path_of("token_bucket_size"));
         section.problem(Code::BadUnit, &section.at(value.span()), message);
         return None;
     }
@@ -125,7 +157,7 @@ fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
         }
         (Some(_), None) if section.has("token_rate") || section.has("goodput") => None,
         (Some(_), None) => {
-            let message = format!("{}.token_bucket_size: a time needs a token_rate", section.path);
+            let message = format!("{}: a time needs a token_rate", section.path_of("token_bucket_size"));
             section.problem(Code::MissingKey, &section.at(value.span()), message);
             None
         }

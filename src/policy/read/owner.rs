@@ -34,6 +34,6 @@ fn cgroup<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<
     Some(if path.is_empty() { "/" } else { path }.to_owned())
 }
 
-const UIDS: Numbers = Numbers { key: "match.uid", limits: ID_LIMITS, example: "1000-1999" };
-const GIDS: Numbers = Numbers { key: "match.gid", limits: ID_LIMITS, example: "1000-1999" };
+const UIDS: Numbers = Numbers { key: "uid", limits: ID_LIMITS, example: "1000-1999" };
+const GIDS: Numbers = Numbers { key: "gid", limits: ID_LIMITS, example: "1000-1999" };
 const ID_LIMITS: &str = "an id is 0 to 4294967295";

@@ -16,6 +16,7 @@ use super::reference::Reference;
 use super::rule::rule;
 use super::section::Section;
 use super::timeouts::timeouts;
+use crate::policy::addresses::addresses;
 use crate::policy::code::{Code, Severity};
 use crate::policy::device::device_name_fault;
 use crate::policy::lint::lint;
@@ -62,6 +63,7 @@ impl Policy {
         if missing.is_empty() && !problems.has_syntax_error() {
             let undefined = references.iter().filter_map(|reference| reference.problem(&policy));
             undefined.for_each(|problem| problems.add(problem));
+            addresses(&policy, &problems);
         }
         // A policy with errors is incomplete, and warnings about it would be misleading.
         if !problems.has_errors() {

@@ -7,11 +7,11 @@ use flowspec::{Bytes, Micros};
 
 use super::range::{Numbers, range};
 use super::reference::{Reference, ReferenceKind};
-use super::section::{Placed, Section};
+use super::section::{Placed, Section, templates};
 use crate::policy::code::Code;
 use crate::policy::place::Place;
 use crate::policy::proxy::{
-    HeaderVersion, Proxy, ProxyLimits, ProxyMatch, ProxyProtocol, ProxyRule, RefuseAs, is_origin,
+    HeaderVersion, Proxy, ProxyLimits, ProxyMatch, ProxyProtocol, ProxyRule, RefuseAs,
 };
 use crate::policy::rule::{Network, PortRange};
 
@@ -19,11 +19,7 @@ use crate::policy::rule::{Network, PortRange};
 const SMALLEST_HEAD: Bytes = Bytes::new(1024);
 const LARGEST_HEAD: Bytes = Bytes::new(1 << 20);
 
-/// The most threads: more than a machine has cores.
-const MOST_WORKERS: u64 = 1024;
-
-const PORTS: Numbers =
-    Numbers { key: "proxy.rule.match.port", limits: "a port is 0 to 65535", example: "1024-65535" };
+const PORTS: Numbers = Numbers { key: "port", limits: "a port is 0 to 65535", example: "1024-65535" };
 
 /// Reads a proxy, and adds the names that it uses to the references. `None` where a key is missing without which there is
 /// none.
@@ -39,6 +35,13 @@ pub(super) fn proxy(section: Section<'_>, references: &mut Vec<Reference>) -> Op
     }
     let refuse = refuse(&section, protocol);
     let retry_after = section.quantity::<Micros>("retry_after");
+    if let Some(Placed { value, place }) = &retry_after
+        && *value == Micros::new(0)
+    {
+        let path = section.path_of("retry_after");
+        let message = format!("{path}: with no time at all every refused client asks again at once");
+        section.problem(Code::BadValue, place, message);
+    }
     let page = section.string("page");
     if let Some(page) = &page
         && protocol != ProxyProtocol::Http
@@ -58,7 +61,7 @@ pub(super) fn proxy(section: Section<'_>, references: &mut Vec<Reference>) -> Op
     let limits =
         section.section("limits").map_or(ProxyLimits::of(protocol), |section| limits(section, protocol));
     let splice = section.flag("splice");
-    let workers = section.integer("workers", 1..=MOST_WORKERS);
+    let workers = section.integer("workers", 1..=u64::from(Proxy::MOST_WORKERS));
     for key in ["listen", "to"] {
         if !section.has(key) {
             section.missing(key);
@@ -100,7 +103,7 @@ fn listen(section: &Section<'_>) -> Option<SocketAddr> {
 
 fn origin(section: &Section<'_>) -> Option<String> {
     let text = section.string("to")?;
-    if !is_origin(text.value) {
+    if !Proxy::is_origin(text.value) {
         let message = format!(
             "{}: {:?} is not an origin; write \"127.0.0.1:8081\", \"[::1]:8081\" or \"origin.example:80\"",
             section.path_of("to"),
@@ -115,8 +118,7 @@ fn origin(section: &Section<'_>) -> Option<String> {
 /// The class and the templates of a proxy or of a rule.
 fn what(section: &Section<'_>, references: &mut Vec<Reference>) -> (Option<String>, Vec<String>) {
     let class = section.string("class");
-    let path = section.path_of("template");
-    let templates = section.each("template", |section, value| section.as_string(&path, value));
+    let templates = templates(section);
     let names = class.iter().map(|name| (ReferenceKind::Class, name));
     let names = names.chain(templates.iter().map(|name| (ReferenceKind::Template, name)));
     references.extend(names.map(|(kind, name)| Reference::new(&section.path, kind, name)));
@@ -131,8 +133,9 @@ fn rule(section: Section<'_>, protocol: ProxyProtocol, references: &mut Vec<Refe
     if !section.has("template") {
         section.missing("template");
     }
+    let place = section.place.clone();
     section.finish();
-    ProxyRule { matches, class, templates }
+    ProxyRule { matches, class, templates, place }
 }
 
 fn conditions(section: Section<'_>, protocol: ProxyProtocol) -> ProxyMatch {
@@ -154,12 +157,50 @@ fn conditions(section: Section<'_>, protocol: ProxyProtocol) -> ProxyMatch {
             section.problem(Code::Conflict, place, message);
         }
     }
+    for pattern in &host {
+        no_match(&section, "host", pattern, host_fault(pattern.value));
+    }
+    for pattern in &path {
+        no_match(&section, "path", pattern, path_fault(pattern.value));
+    }
+    for pattern in &sni {
+        no_match(&section, "sni", pattern, host_fault(pattern.value));
+    }
     let peer = networks(&section, "peer");
     let port: Vec<PortRange> = section.each("port", |section, value| range(section, value, &PORTS));
     section.finish();
     let lower = |patterns: Vec<Placed<&str>>| patterns.iter().map(|text| text.value.to_lowercase()).collect();
     let paths = path.iter().map(|text| text.value.to_owned()).collect();
     ProxyMatch { host: lower(host), path: paths, sni: lower(sni), peer, port }
+}
+
+/// Notes a pattern that matches nothing, and why.
+fn no_match(section: &Section<'_>, key: &str, pattern: &Placed<&str>, fault: Option<&str>) {
+    if let Some(fault) = fault {
+        let message = format!("{}: {:?} matches nothing: {fault}", section.path_of(key), pattern.value);
+        section.problem(Code::BadValue, &pattern.place, message);
+    }
+}
+
+/// Why no host name matches a pattern. An address of IPv6 stands in brackets.
+fn host_fault(pattern: &str) -> Option<&'static str> {
+    let is_allowed = |character: char| character.is_alphanumeric() || "*.-_~%[]:".contains(character);
+    match pattern {
+        "" => Some("a name has a character at least"),
+        _ if !pattern.chars().all(is_allowed) => Some("a name has neither slashes nor spaces"),
+        _ if ends_in_port(pattern) => Some("a name is compared without its port"),
+        _ => None,
+    }
+}
+
+fn ends_in_port(pattern: &str) -> bool {
+    let port = pattern.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Why no path matches a pattern.
+fn path_fault(pattern: &str) -> Option<&'static str> {
+    (!pattern.starts_with(['/', '*'])).then_some("a path begins with a slash")
 }
 
 fn networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
@@ -189,6 +230,9 @@ fn refuse(section: &Section<'_>, protocol: ProxyProtocol) -> RefuseAs {
 fn proxy_protocol(section: Section<'_>) -> (Vec<Network>, Option<HeaderVersion>) {
     let accept = networks(&section, "accept");
     let send = section.choice("send", &HeaderVersion::WORDS);
+    if !section.has("accept") && !section.has("send") {
+        section.missing("accept or send");
+    }
     section.finish();
     (accept, send.map(|send| send.value))
 }

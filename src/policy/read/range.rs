@@ -13,7 +13,7 @@ use crate::policy::problem::Problem;
 
 /// The numbers of a key, for messages.
 pub(super) struct Numbers {
-    /// The key as it is written in messages: `rule.match.local_port`.
+    /// The key in its table.
     pub(super) key: &'static str,
     /// What one is, with its limits: "a port is 0 to 65535".
     pub(super) limits: &'static str,
@@ -31,7 +31,7 @@ where
     T: Copy + Display + FromStr + PartialOrd,
 {
     let Numbers { key, limits, example } = numbers;
-    let place = section.at(value.span());
+    let (key, place) = (&section.path_of(key), section.at(value.span()));
     let number = |text: &str| text.trim().parse::<T>().ok();
     let range = match value.get_ref() {
         DeValue::Integer(one) => number(one.as_str()).map(|one| one..=one),

@@ -2,7 +2,7 @@
 
 use super::range::{Numbers, range};
 use super::reference::{Reference, ReferenceKind};
-use super::section::{Placed, Section};
+use super::section::{Placed, Section, templates};
 use crate::policy::code::Code;
 use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
 
@@ -10,7 +10,7 @@ use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
 pub(super) fn rule(section: Section<'_>, references: &mut Vec<Reference>) -> Rule {
     let matches = section.section("match").map_or_else(Match::default, conditions);
     let (class, group) = (section.string("class"), section.string("group"));
-    let templates = section.each("template", |section, value| section.as_string("rule.template", value));
+    let templates = templates(&section);
     let names = [(ReferenceKind::Class, &class), (ReferenceKind::Group, &group)];
     let names = names.into_iter().filter_map(|(kind, name)| Some((kind, name.as_ref()?)));
     let names = names.chain(templates.iter().map(|template| (ReferenceKind::Template, template)));
@@ -43,5 +43,4 @@ fn conditions(section: Section<'_>) -> Match {
     Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
 }
 
-const PORTS: Numbers =
-    Numbers { key: "rule.match.local_port", limits: "a port is 0 to 65535", example: "1935-1940" };
+const PORTS: Numbers = Numbers { key: "local_port", limits: "a port is 0 to 65535", example: "1935-1940" };

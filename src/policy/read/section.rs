@@ -70,6 +70,11 @@ impl<'a> Section<'a> {
         join(&self.path, key)
     }
 
+    /// A message about the whole table.
+    pub(crate) fn about(&self, message: impl Display) -> String {
+        if self.path.is_empty() { message.to_string() } else { format!("{}: {message}", self.path) }
+    }
+
     /// Adds a problem to those of the file; reading goes on.
     pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
         self.problems.note(code, place.clone(), message);
@@ -377,6 +382,19 @@ impl<'a> Section<'a> {
     fn name(&self) -> &str {
         if self.path.is_empty() { self.file } else { &self.path }
     }
+}
+
+/// The names at the key `template`, best first. One that stands there twice is tried once.
+pub(super) fn templates<'a>(section: &Section<'a>) -> Vec<Placed<&'a str>> {
+    let path = section.path_of("template");
+    let templates = section.each("template", |section, value| section.as_string(&path, value));
+    for (number, name) in templates.iter().enumerate() {
+        if templates[..number].iter().any(|before| before.value == name.value) {
+            let message = format!("{path}: {:?} is named twice; the first that fits is taken", name.value);
+            section.problem(Code::BadValue, &name.place, message);
+        }
+    }
+    templates
 }
 
 /// The known name that is most similar to a text, if one is similar enough.
