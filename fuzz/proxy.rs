@@ -17,7 +17,7 @@ mod rtsp;
 use body::{Body, Malformed};
 use gqos::policy::HeaderVersion;
 use header::Addresses;
-use http::Head;
+use http::{Head, Upgrade};
 use rtsp::RtspHead;
 
 /// The most bytes of a head: small, so that a fuzzer reaches it.
@@ -51,8 +51,11 @@ fn is_stable<T: Clone + Debug + PartialEq, E: Debug>(
 pub(crate) fn http_head(input: &[u8]) {
     let Some((head, length)) = is_stable(input, |bytes| Head::parse(bytes, MOST)) else { return };
     assert!(length <= input.len() && length <= MOST, "{length}");
-    for rendition in [None, Some("hd"), Some("a\r\nb: c")] {
-        let passed = head.with_rendition(rendition);
+    let renditions = [None, Some("hd"), Some("a\r\nb: c")];
+    for (rendition, upgrade) in
+        renditions.into_iter().flat_map(|name| [(name, Upgrade::Allowed), (name, Upgrade::Removed)])
+    {
+        let passed = head.with_rendition(rendition, upgrade);
         let lines: Vec<_> = passed.split_inclusive(|&byte| byte == b'\n').collect();
         assert!(lines.iter().all(|line| line.ends_with(b"\r\n")), "a bare line feed");
         let returns = passed.iter().filter(|&&byte| byte == b'\r').count();
@@ -60,6 +63,8 @@ pub(crate) fn http_head(input: &[u8]) {
         assert_eq!(lines.iter().position(|line| *line == b"\r\n"), Some(lines.len() - 1), "two heads");
         let ours = lines.iter().filter(|line| line.to_ascii_lowercase().starts_with(b"x-gqos-rendition"));
         assert_eq!(ours.count(), usize::from(rendition == Some("hd")), "{rendition:?}");
+        let proposes = lines.iter().any(|line| line.to_ascii_lowercase().starts_with(b"upgrade:"));
+        assert_eq!(proposes, head.upgrades && upgrade == Upgrade::Allowed, "{upgrade:?}");
         let (again, whole) = Head::parse(&passed, usize::MAX).expect("it was read before").expect("whole");
         assert_eq!(whole, passed.len());
         let shown = |head: &Head| (head.method.clone(), head.host.clone(), head.path.clone(), head.body);

@@ -89,11 +89,18 @@ impl<'a> Relay<'a> {
     ///
     /// - **Errors**: those of the sockets. What the source sent before it failed is passed on first.
     pub async fn pass(&mut self) -> Result<usize, RelayError> {
+        self.pass_at_most(MOST).await
+    }
+
+    /// The same, and takes no more than so many bytes from the source; at least one.
+    ///
+    /// - **Errors**: as for [`pass`](Self::pass).
+    pub async fn pass_at_most(&mut self, most: usize) -> Result<usize, RelayError> {
         loop {
             // Sockets that are always ready would keep the other tasks of the thread from running.
             consume_budget().await;
             let passed = match self.held.len() {
-                0 => self.pass_new().await?,
+                0 => self.pass_new(most.clamp(1, MOST)).await?,
                 held => self.pass_held(held).await?,
             };
             if let Some(passed) = passed {
@@ -116,7 +123,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Moves what the source has received; `None` where there was nothing yet.
-    async fn pass_new(&mut self) -> Result<Option<usize>, RelayError> {
+    async fn pass_new(&mut self, most: usize) -> Result<Option<usize>, RelayError> {
         let Ends { from, to } = self.sockets;
         let (wanted, path) = match unread(from).map_err(RelayError::From)? {
             0 if self.something_comes().await? => match unread(from).map_err(RelayError::From)? {
@@ -128,7 +135,7 @@ impl<'a> Relay<'a> {
             unread => (unread, self.path),
         };
         to.writable().await.map_err(RelayError::To)?;
-        let granted = self.tokens(wanted.min(MOST)).await?;
+        let granted = self.tokens(wanted.min(most)).await?;
         let taken = self.take(granted, path);
         if self.direction == Direction::Receiving {
             self.complete(granted, taken.as_ref().ok().copied());

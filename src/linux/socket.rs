@@ -108,6 +108,28 @@ pub fn route_of(socket: &impl AsFd) -> Option<RouteQuery> {
     Some(RouteQuery { peer: peer.ip().to_canonical(), selectors: route_selectors(socket, peer) })
 }
 
+/// Lets a socket hold so many bytes of payload that were not read, as far as the system allows it.
+///
+/// - **Errors**: `setsockopt`.
+pub fn set_receive_buffer(socket: &impl AsFd, bytes: usize) -> Result<(), KernelFailure> {
+    // The kernel counts what it needs for each packet, which is more than a small one has, and doubles the number itself.
+    let bytes = bytes.saturating_mul(2);
+    setsockopt(socket, sockopt::RcvBufForce, &bytes)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &bytes))
+        .map_err(|errno| KernelCall("setsockopt(SO_RCVBUF)").failed(bytes.to_string(), errno))
+}
+
+/// How many datagrams a socket has lost because its receive buffer was full.
+///
+/// - **Errors**: `getsockopt`.
+/// - **Source**: `linux/sock_diag.h`, SK_MEMINFO_DROPS.
+pub fn dropped_datagrams(socket: &impl AsFd) -> Result<u64, KernelFailure> {
+    const DROPS: usize = 8;
+    let memory = read_option::<[u32; DROPS + 1]>(socket, libc::SOL_SOCKET, libc::SO_MEMINFO);
+    let memory = memory.map_err(|errno| KernelCall("getsockopt(SO_MEMINFO)").failed("socket", errno))?;
+    Ok(memory[DROPS].into())
+}
+
 /// Whether a socket may send from addresses of other hosts.
 ///
 /// - **Source**: ip(7), IP_TRANSPARENT; `linux/in6.h`, IPV6_TRANSPARENT.

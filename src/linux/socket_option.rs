@@ -17,6 +17,8 @@ unsafe impl OptionValue for libc::c_int {}
 unsafe impl OptionValue for u64 {}
 // SAFETY: made of integers.
 unsafe impl OptionValue for libc::tcp_info {}
+// SAFETY: made of integers.
+unsafe impl<const N: usize> OptionValue for [u32; N] {}
 
 /// An option of a socket at this level. What the kernel does not fill in stays zero.
 pub(super) fn read_option<T: OptionValue>(

@@ -156,16 +156,18 @@ fn proxy_rules(policy: &Policy, problems: &Problems) {
                 let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
                 problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
             }
-            if let Some(path) = rule.matches.path.iter().find(|path| path.contains(['?', '#'])) {
+            let is_doubtful = |path: &&String| ["?", "#", "//", "/./", "/../"].iter().any(|part| path.contains(part));
+            if let Some(path) = rule.matches.path.iter().find(is_doubtful) {
                 let message = format!(
-                    "proxy.{name}.rule.match.path: {path:?} is compared with paths without their queries and fragments"
+                    "proxy.{name}.rule.match.path: {path:?} is compared with paths without queries, fragments, dot segments and repeated slashes"
                 );
                 problems.note(Code::DoubtfulCondition, rule.place.clone(), message);
             }
-            let listen = proxy.listen.port();
-            if rule.matches.port.contains(&(listen..=listen)) {
+            let (listen, ports) = (proxy.listen.port(), &rule.matches.port);
+            // A header of the PROXY protocol may state another port.
+            if proxy.accept.is_empty() && !ports.is_empty() && !ports.iter().any(|range| range.contains(&listen)) {
                 let message = format!(
-                    "proxy.{name}.rule.match.port: {listen} is the port of the proxy; the port of the client is compared"
+                    "proxy.{name}.rule.match.port: clients connect to {listen}, which is not among these ports"
                 );
                 problems.note(Code::DoubtfulCondition, rule.place.clone(), message);
             }

@@ -108,7 +108,7 @@ pub struct ProxyMatch {
     pub sni: Vec<String>,
     /// One of these networks contains the client's address.
     pub peer: Vec<Network>,
-    /// One of these ranges contains the client's port.
+    /// One of these ranges contains the port that the client has connected to.
     pub port: Vec<PortRange>,
 }
 
@@ -117,7 +117,7 @@ pub struct ProxyMatch {
 pub struct ProxySubject<'a> {
     /// The client's address, by the PROXY protocol header where there is one.
     pub peer: IpAddr,
-    /// The client's port, likewise.
+    /// The port that the client has connected to, as the proxy or the load balancer before it has it.
     pub port: u16,
     /// The host name of the request, in lower case and without its port.
     pub host: Option<&'a str>,

@@ -1,8 +1,9 @@
 //! What a connection reserves, request by request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::header::Addresses;
 use crate::connect::{Ask, ConnectError, Flow};
 use crate::policy::{Proxy, ProxySubject};
 
@@ -10,7 +11,7 @@ use crate::policy::{Proxy, ProxySubject};
 pub(super) struct ProxyAdmission {
     proxy: Arc<Proxy>,
     flow: Arc<Flow>,
-    client: SocketAddr,
+    addresses: Addresses,
     /// The rule of the last request that was admitted; `None` before.
     rule: Option<Option<usize>>,
 }
@@ -24,8 +25,8 @@ pub(super) struct Shown<'a> {
 }
 
 impl ProxyAdmission {
-    pub(super) fn new(proxy: Arc<Proxy>, flow: Arc<Flow>, client: SocketAddr) -> Self {
-        Self { proxy, flow, client, rule: None }
+    pub(super) fn new(proxy: Arc<Proxy>, flow: Arc<Flow>, addresses: Addresses) -> Self {
+        Self { proxy, flow, addresses, rule: None }
     }
 
     /// Reserves what the rules say, and gives the rendition that is reserved.
@@ -33,7 +34,7 @@ impl ProxyAdmission {
     /// A request of the same rule as the one before, or of no rule, keeps what is reserved while that lasts.
     pub(super) async fn admit(&mut self, shown: Shown<'_>) -> Result<Option<String>, ConnectError> {
         let Shown { host, path, sni } = shown;
-        let (peer, port) = (self.client.ip(), self.client.port());
+        let (peer, port) = (self.addresses.client.ip(), self.addresses.server.port());
         let rule = self.proxy.rule_for(&ProxySubject { peer, port, host, path, sni });
         let ask = ask(&self.proxy, rule, peer);
         match self.rule {

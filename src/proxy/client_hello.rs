@@ -1,5 +1,7 @@
 //! The server name in the ClientHello of TLS (RFC 8446, RFC 6066). Nothing is decrypted.
 
+use super::http::compared_host;
+
 /// Why the start of a connection is not a ClientHello.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum NotAClientHello {
@@ -84,7 +86,7 @@ fn read_name(hello: &mut Reader<'_>) -> Option<Option<String>> {
             if kind == usize::from(HOST_NAME) {
                 let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
                 let valid = !name.is_empty() && name.iter().all(is_name);
-                let name = valid.then(|| String::from_utf8_lossy(name).to_ascii_lowercase())?;
+                let name = valid.then(|| compared_host(&String::from_utf8_lossy(name)))?;
                 return Some(Some(name));
             }
         }

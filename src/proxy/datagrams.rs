@@ -5,24 +5,36 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flowspec::Direction;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::ask;
 use super::clock::{duration, micros, now, unix_micros};
+use super::datagram_queue::DatagramQueue;
 use super::incoming::Phase;
-use super::progress::Progress;
+use super::progress::{Progress, Quiet};
 use super::record::{ConnectionEnd, ConnectionRecord};
-use super::session::{Served, set_refusal, turned_away};
+use super::session::{Served, lacking, set_refusal, turned_away};
 use crate::connect::{DatagramSocket, Destination};
+use crate::linux::socket::{dropped_datagrams, set_receive_buffer};
 use crate::policy::ProxySubject;
 
 /// How many datagrams of a client wait for its session; what comes beyond them is lost.
 const MOST_WAITING: usize = 64;
+
+/// What of an origin waits for its tokens: the flow's bucket, within these bytes.
+const QUEUES: (usize, usize) = (64 << 10, 4 << 20);
+
+/// After so many datagrams that are sent, those that have come are taken from the socket.
+const AT_ONCE: u32 = 8;
+
+/// Sources of datagrams beyond the limit of sessions are logged no more often than this: anyone can write them.
+const BETWEEN_RECORDS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The largest datagram.
 const LARGEST: usize = 65_535;
@@ -39,6 +51,7 @@ pub(super) async fn serve_datagrams<F>(
     let mut sessions = JoinSet::new();
     let mut phase = table.borrow().phase.clone();
     let mut buffer = vec![0; LARGEST];
+    let mut logged: Option<Instant> = None;
     loop {
         let draining = *phase.borrow() == Phase::Draining;
         let received = tokio::select! {
@@ -66,7 +79,10 @@ pub(super) async fn serve_datagrams<F>(
         let served = Arc::clone(&table.borrow());
         let most = usize::try_from(served.proxy.limits.connections).unwrap_or(usize::MAX);
         if clients.len() >= most && !clients.contains_key(&client) {
-            record(&turned_away(&served, client));
+            if logged.is_none_or(|logged| logged.elapsed() >= BETWEEN_RECORDS) {
+                logged = Some(now());
+                record(&turned_away(&served, client));
+            }
             continue;
         }
         let (session, datagrams) = mpsc::channel(MOST_WAITING);
@@ -90,15 +106,21 @@ async fn serve_session(
 ) {
     let (proxy, began) = (&served.proxy, now());
     let mut record = ConnectionRecord::new(&served.name, client);
-    let subject = ProxySubject { peer: client.ip(), port: client.port(), host: None, path: None, sni: None };
+    let port = socket.local_addr().map_or(0, |local| local.port());
+    let subject = ProxySubject { peer: client.ip(), port, host: None, path: None, sni: None };
     let admitted = socket.reserve(client, &ask(proxy, proxy.rule_for(&subject), client.ip())).await;
     record.admission_us = Some(micros(began.elapsed()));
     match admitted {
         Ok(destination) => {
             let flow = Arc::clone(destination.flow());
             (record.flow, record.rendition) = (flow.id(), flow.rendition());
+            record.lacking = lacking(&flow);
             match connect(&proxy.to, duration(proxy.limits.connect_time)).await {
-                Ok(origin) => record.end = pass(&destination, &origin, &mut datagrams, served).await,
+                Ok(origin) => {
+                    let counts = DatagramCounts::default();
+                    record.end = pass(&destination, &origin, (&mut datagrams, &counts), served).await;
+                    counts.note(&mut record);
+                }
                 Err(error) => {
                     record.end = ConnectionEnd::OriginUnreachable;
                     record.detail = Some(format!("{}: {error}", proxy.to));
@@ -106,7 +128,7 @@ async fn serve_session(
             }
             let sent = flow.control().stats(Direction::Sending);
             (record.sent_bytes, record.waits) = (sent.bytes, sent.waits);
-            record.received_bytes = flow.control().stats(Direction::Receiving).bytes;
+            record.lost = flow.lost();
         }
         Err(error) => set_refusal(&mut record, &error),
     }
@@ -135,44 +157,91 @@ async fn connect(to: &str, patience: std::time::Duration) -> io::Result<UdpSocke
     Ok(socket)
 }
 
+/// What a session has passed on, and what it has not.
+#[derive(Debug, Default)]
+struct DatagramCounts {
+    /// Payload from the client, in bytes.
+    received: AtomicU64,
+    /// Datagrams of the origin for which there was no space.
+    lost: AtomicU64,
+    /// Datagrams of the origin above the flow's `max_sdu_size`.
+    too_large: AtomicU64,
+}
+
+impl DatagramCounts {
+    fn note(&self, record: &mut ConnectionRecord) {
+        record.received_bytes = self.received.load(Ordering::Relaxed);
+        record.lost_datagrams = self.lost.load(Ordering::Relaxed);
+        record.too_large_datagrams = self.too_large.load(Ordering::Relaxed);
+    }
+}
+
 async fn pass(
     destination: &Destination,
     origin: &UdpSocket,
-    datagrams: &mut mpsc::Receiver<Vec<u8>>,
+    (datagrams, counts): (&mut mpsc::Receiver<Vec<u8>>, &DatagramCounts),
     served: &Served,
 ) -> ConnectionEnd {
     let progress = Progress::default();
+    let control = destination.flow().control();
+    let bucket = control.plan(Direction::Sending).map_or(0, |plan| plan.sustained.depth.get());
+    let most = usize::try_from(bucket).unwrap_or(usize::MAX).clamp(QUEUES.0, QUEUES.1);
+    // Without the privilege, and beyond the system's limit, it stays smaller: the queue is what counts.
+    let _ = set_receive_buffer(origin, most);
+    let queue = DatagramQueue::new(most);
     let up = async {
         while let Some(datagram) = datagrams.recv().await {
             // Where the origin is not there, the datagram is lost, as it would be without the proxy.
             let _ = origin.send(&datagram).await;
+            counts.received.fetch_add(u64::try_from(datagram.len()).unwrap_or(0), Ordering::Relaxed);
             progress.add_up(datagram.len().max(1));
         }
     };
-    let down = async {
+    let takes = async {
         let mut buffer = vec![0; LARGEST];
         loop {
-            // The same holds for an origin that is not there yet, and for a datagram that is too large to be sent.
+            // An error is about a datagram that was sent to an origin that is not there yet.
             if let Ok(length) = origin.recv(&mut buffer).await {
-                let _ = destination.send(&buffer[..length]).await;
-                progress.add_down(length.max(1));
+                queue.push(&buffer[..length]);
             }
         }
     };
-    let (mut up, mut down) = (pin!(up), pin!(down));
-    let limits = &served.proxy.limits;
-    let mut drained = pin!(drained(served.phase.clone(), duration(limits.drain)));
-    loop {
-        let before = progress.passed();
-        tokio::select! {
-            () = &mut up => return ConnectionEnd::Drained,
-            () = &mut down => {}
-            () = &mut drained => return ConnectionEnd::Drained,
-            () = sleep(duration(limits.idle)) => if progress.passed() == before {
-                return ConnectionEnd::Idle;
-            },
+    let sends = async {
+        for number in 1_u32.. {
+            let datagram = queue.next().await;
+            let length = u64::try_from(datagram.len()).unwrap_or(u64::MAX);
+            let is_too_large =
+                control.largest_datagram(Direction::Sending).is_some_and(|largest| length > largest);
+            counts.too_large.fetch_add(u64::from(is_too_large), Ordering::Relaxed);
+            // The same holds for a datagram that the kernel does not take.
+            let _ = destination.send(&datagram).await;
+            progress.add_down(datagram.len().max(1));
+            if number % AT_ONCE == 0 {
+                yield_now().await;
+            }
         }
-    }
+    };
+    let end = async {
+        let (mut up, mut takes, mut sends) = (pin!(up), pin!(takes), pin!(sends));
+        let limits = &served.proxy.limits;
+        let mut drained = pin!(drained(served.phase.clone(), duration(limits.drain)));
+        let mut quiet = Quiet::default();
+        loop {
+            tokio::select! {
+                () = &mut up => return ConnectionEnd::Drained,
+                () = &mut takes => {}
+                () = &mut sends => {}
+                () = &mut drained => return ConnectionEnd::Drained,
+                () = sleep(Quiet::step(duration(limits.idle))) => if quiet.lasts(progress.passed(), duration(limits.idle)) {
+                    return ConnectionEnd::Idle;
+                },
+            }
+        }
+    };
+    let end = end.await;
+    let lost = queue.lost().saturating_add(dropped_datagrams(origin).unwrap_or(0));
+    counts.lost.store(lost, Ordering::Relaxed);
+    end
 }
 
 /// Completes once the server has drained for this long.

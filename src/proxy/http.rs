@@ -10,11 +10,22 @@ pub(super) struct Head {
     pub(super) method: String,
     /// In lower case, without the port.
     pub(super) host: Option<String>,
-    /// Decoded, without the query.
+    /// As [`compared_path`] has it.
     pub(super) path: String,
     pub(super) body: Body,
+    /// Whether the connection is to change to another protocol, if the origin agrees.
+    pub(super) upgrades: bool,
     /// The lines of the head without the empty one at its end, and without those of [`RENDITION`].
     lines: Vec<u8>,
+}
+
+/// Whether the origin may change to the protocol that a request proposes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Upgrade {
+    /// The origin sees the proposal, and its answer is looked at.
+    Allowed,
+    /// The origin does not see it.
+    Removed,
 }
 
 /// Why a head is not passed on.
@@ -40,7 +51,7 @@ pub(super) enum AmbiguousHead {
     ControlCharacter,
     #[error("a header continues on the next line")]
     Folded,
-    #[error("the target is neither a path nor a URL of http")]
+    #[error("the target is neither a path nor a URL of http, or has a fragment or a NUL")]
     Target,
     #[error("more than one {0} header")]
     Repeated(HeaderName),
@@ -85,6 +96,9 @@ impl fmt::Display for HeaderName {
 /// The header that tells the origin which rendition is reserved.
 const RENDITION: &str = "X-Gqos-Rendition";
 
+/// The header that proposes another protocol.
+const UPGRADE: &str = "Upgrade";
+
 /// The most headers of a request.
 const MOST_HEADERS: usize = 128;
 
@@ -117,18 +131,24 @@ impl Head {
         let headers = Headers(request.headers);
         let host = headers.host(authority, is_new)?;
         let body = headers.body(is_new)?;
-        let own = |line: &&&[u8]| {
-            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-            !name.eq_ignore_ascii_case(RENDITION.as_bytes())
-        };
-        let kept =
-            lines[..lines.len() - 1].iter().filter(own).flat_map(|line| line.iter().copied()).collect();
-        Ok(Self { method: method.to_owned(), host, path: decoded(path), body, lines: kept })
+        let upgrades = is_new && headers.upgrades();
+        let path = compared_path(path);
+        if path.contains('\0') {
+            return Err(AmbiguousHead::Target.into());
+        }
+        let kept = lines[..lines.len() - 1].iter().filter(|line| !is_header(line, RENDITION));
+        let kept = kept.flat_map(|line| line.iter().copied()).collect();
+        Ok(Self { method: method.to_owned(), host, path, body, upgrades, lines: kept })
     }
 
     /// The head as the origin gets it.
-    pub(super) fn with_rendition(&self, rendition: Option<&str>) -> Vec<u8> {
-        let mut bytes = self.lines.clone();
+    pub(super) fn with_rendition(&self, rendition: Option<&str>, upgrade: Upgrade) -> Vec<u8> {
+        let kept = |line: &&[u8]| {
+            let is_allowed = self.upgrades && upgrade == Upgrade::Allowed;
+            is_allowed || !is_header(line, UPGRADE)
+        };
+        let mut bytes =
+            self.lines.split_inclusive(|&byte| byte == b'\n').filter(kept).collect::<Vec<_>>().concat();
         // A name with other characters cannot stand in a header.
         if let Some(rendition) = rendition.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic())) {
             bytes.extend_from_slice(format!("{RENDITION}: {rendition}\r\n").as_bytes());
@@ -136,6 +156,11 @@ impl Head {
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
+}
+
+/// Whether a line of a head is a header of this name.
+fn is_header(line: &[u8], name: &str) -> bool {
+    line.split(|&byte| byte == b':').next().unwrap_or_default().eq_ignore_ascii_case(name.as_bytes())
 }
 
 /// How many bytes of empty lines come before the head: a client may send one after a body.
@@ -177,6 +202,10 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Option<Vec<&[u8]>>, BadHead> {
 
 /// The authority, where the target has one, and the path without its query.
 fn target_parts(target: &str) -> Result<(Option<&str>, &str), BadHead> {
+    // A target has no fragment (RFC 9112, section 3.2); some origins cut it off, and others do not.
+    if target.contains('#') {
+        return Err(AmbiguousHead::Target.into());
+    }
     let (authority, path) = if target.starts_with('/') || target == "*" {
         (None, target)
     } else {
@@ -226,39 +255,64 @@ impl<'a> Headers<'a> {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
-        Ok(Some(name.to_ascii_lowercase()))
+        Ok(Some(compared_host(name)))
+    }
+
+    /// Whether the request proposes another protocol.
+    fn upgrades(&self) -> bool {
+        let names = |value: &[u8]| {
+            let mut words = value.split(|&byte| byte == b',');
+            words.any(|word| word.trim_ascii().eq_ignore_ascii_case(UPGRADE.as_bytes()))
+        };
+        self.all(UPGRADE).next().is_some() && self.all("connection").any(names)
     }
 
     fn body(&self, is_new: bool) -> Result<Body, BadHead> {
         let length = self.only(HeaderName::ContentLength)?;
         let coding = self.only(HeaderName::TransferEncoding)?;
-        let upgrades = is_new
-            && self.all("upgrade").next().is_some()
-            && self.all("connection").any(|value| {
-                value
-                    .split(|&byte| byte == b',')
-                    .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-            });
         match (length, coding) {
             (Some(_), Some(_)) => Err(AmbiguousHead::TwoLengths.into()),
-            (None, Some(coding)) if is_new && coding.eq_ignore_ascii_case(b"chunked") => {
-                Ok(if upgrades { Body::Tunnel } else { Body::CHUNKED })
-            }
+            (None, Some(coding)) if is_new && coding.eq_ignore_ascii_case(b"chunked") => Ok(Body::CHUNKED),
             (None, Some(_)) => Err(AmbiguousHead::Coding.into()),
             (Some(digits), None) => {
                 let text = std::str::from_utf8(digits).ok();
                 let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
                 let length = text.and_then(|text| text.parse().ok());
                 let length = length.ok_or(AmbiguousHead::Length)?;
-                Ok(if upgrades { Body::Tunnel } else { Body::Length(length) })
+                Ok(Body::Length(length))
             }
-            (None, None) => Ok(if upgrades { Body::Tunnel } else { Body::Done }),
+            (None, None) => Ok(Body::Done),
         }
     }
 }
 
+/// A host as rules compare it: in lower case, and without the dot that ends a full name.
+pub(super) fn compared_host(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// A path as rules compare it, which is the one that origins serve: decoded, with dot segments removed and repeated slashes
+/// merged.
+///
+/// - **Source**: RFC 3986, section 5.2.4; nginx compares a `location` in the same way.
+pub(super) fn compared_path(path: &str) -> String {
+    let path = decoded(path);
+    let Some(relative) = path.strip_prefix('/') else { return path };
+    let mut segments = Vec::new();
+    for segment in relative.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    let ends_in_directory = matches!(relative.rsplit('/').next(), Some("" | "." | ".."));
+    let end = if ends_in_directory && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{end}", segments.join("/"))
+}
+
 /// A path with its escapes replaced; those that are not valid stay.
-pub(super) fn decoded(path: &str) -> String {
+fn decoded(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -300,12 +354,12 @@ mod tests {
         );
         assert_eq!(head.body, Body::Done);
         let start = "GET /a%20b?c=d HTTP/1.1\r\nhOsT:  A.Example:8080 \r\nX:\tñ \r\n";
-        assert_eq!(head.with_rendition(None), format!("{start}\r\n").as_bytes());
+        assert_eq!(head.with_rendition(None, Upgrade::Allowed), format!("{start}\r\n").as_bytes());
         assert_eq!(
-            head.with_rendition(Some("hd")),
+            head.with_rendition(Some("hd"), Upgrade::Allowed),
             format!("{start}X-Gqos-Rendition: hd\r\n\r\n").as_bytes()
         );
-        assert_eq!(head.with_rendition(Some("a\r\nb")), format!("{start}\r\n").as_bytes());
+        assert_eq!(head.with_rendition(Some("a\r\nb"), Upgrade::Allowed), format!("{start}\r\n").as_bytes());
         for end in 0..length {
             assert_eq!(Head::parse(&text.as_bytes()[..end], MOST).expect("a part"), None, "{end}");
         }
@@ -320,14 +374,55 @@ mod tests {
         assert_eq!(body(""), Body::Done);
         assert_eq!(body("Content-Length: 17\r\n"), Body::Length(17));
         assert_eq!(body("Transfer-Encoding: Chunked\r\n"), Body::CHUNKED);
-        assert_eq!(body("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"), Body::Tunnel);
-        assert_eq!(body("Upgrade: websocket\r\n"), Body::Done);
+        assert_eq!(body("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"), Body::Done);
+    }
+
+    #[test]
+    fn an_upgrade_is_proposed_by_two_headers() {
+        let check = |start: &str, headers: &str, upgrades: bool| {
+            let text = format!("{start}\r\nHost: a\r\n{headers}\r\n");
+            let (head, _) = parse(&text).expect(headers).expect("complete");
+            assert_eq!(head.upgrades, upgrades, "{text:?}");
+            let lines = |upgrade| String::from_utf8(head.with_rendition(None, upgrade)).expect("text");
+            assert_eq!(lines(Upgrade::Allowed).contains("Upgrade: h2c"), upgrades, "{text:?}");
+            assert!(!lines(Upgrade::Removed).contains("Upgrade: h2c"), "{text:?}");
+        };
+        check("GET / HTTP/1.1", "Upgrade: h2c\r\nConnection: keep-alive, upgrade\r\n", true);
+        check("GET / HTTP/1.1", "Upgrade: h2c\r\n", false);
+        check("GET / HTTP/1.0", "Upgrade: h2c\r\nConnection: Upgrade\r\n", false);
+    }
+
+    #[test]
+    fn a_path_is_compared_as_origins_serve_it() {
+        let check = |path: &str, compared: &str| assert_eq!(compared_path(path), compared, "{path}");
+        check("/", "/");
+        check("*", "*");
+        check("/live/1.ts", "/live/1.ts");
+        check("/live/", "/live/");
+        check("/x/../live/1.ts", "/live/1.ts");
+        check("//live///1.ts", "/live/1.ts");
+        check("/./live/1.ts", "/live/1.ts");
+        check("/%2e/live/1.ts", "/live/1.ts");
+        check("/x/%2E%2e/live/1.ts", "/live/1.ts");
+        check("/%2flive/1.ts", "/live/1.ts");
+        check("/../../live/1.ts", "/live/1.ts");
+        check("/live/x/..", "/live/");
+        check("/live/..", "/");
+        check("/live/...", "/live/...");
+        check("/a%20b", "/a b");
+        check("/%252e/live", "/%2e/live");
+        check("/live%zz", "/live%zz");
+        assert_eq!(compared_host("A.Example."), "a.example");
+        assert_eq!(compared_host("a.example"), "a.example");
     }
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
         for text in [
             "GET / HTTP/1.1\nHost: a\n\n",
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://a/b#c HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",

@@ -44,9 +44,9 @@
 //! # Requests after the first
 //!
 //! A connection of HTTP is followed from one request to the next, by their lengths. Each head is checked as the first one
-//! is. One that meets another rule renegotiates the reservation; if that is refused, the request is not passed on and the
-//! connection is closed once nothing more comes from the origin: the client asks again on a new connection, and gets the
-//! refusal there. Responses are not parsed. After a request with `Upgrade` the connection is passed on unread.
+//! is. One that meets another rule renegotiates the reservation; if that is refused, the request is not passed on, and the
+//! client gets the refusal once the requests before it are answered. Of responses only the ends are found, while they are in
+//! the origin's socket. Once an origin answers 101 to a request with `Upgrade`, the connection is passed on unread.
 
 mod admission;
 mod answer;
@@ -54,8 +54,10 @@ mod bad_start;
 mod body;
 mod client_hello;
 mod clock;
+mod datagram_queue;
 mod datagrams;
 mod error;
+mod exchange;
 mod header;
 mod http;
 mod incoming;
@@ -64,6 +66,7 @@ mod progress;
 mod record;
 mod relay;
 mod requests;
+mod responses;
 mod rtsp;
 mod server;
 mod session;

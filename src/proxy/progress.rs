@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::bad_start::BadStart;
+use super::exchange::Exchange;
 use crate::connect::ConnectError;
 
 /// How the way to the origin ended.
@@ -15,8 +17,11 @@ pub(super) enum UpEnd {
     ClientFailed(io::Error),
     /// The origin takes nothing any more; it may still send.
     OriginFailed,
-    /// A later request was refused.
-    Refused(Box<ConnectError>),
+    /// A later request was refused, of this method.
+    Refused {
+        error: Box<ConnectError>,
+        method: String,
+    },
     BadRequest(BadStart),
 }
 
@@ -27,6 +32,8 @@ pub(super) struct Progress {
     down: AtomicU64,
     /// The client has sent whole requests.
     between_requests: AtomicBool,
+    /// The requests and responses of HTTP.
+    pub(super) exchange: Exchange,
     /// The error that a write to the origin has got.
     origin_failed: OnceLock<io::ErrorKind>,
 }
@@ -40,8 +47,9 @@ impl Progress {
         self.between_requests.store(between, Ordering::Relaxed);
     }
 
+    /// Whether the client has sent whole requests, and has the whole response to each of them.
     pub(super) fn is_between_requests(&self) -> bool {
-        self.between_requests.load(Ordering::Relaxed)
+        self.between_requests.load(Ordering::Relaxed) && self.exchange.is_quiet()
     }
 
     /// A write to the origin has failed. The kernel reports a reset once: a read after it finds an end, as if the origin had
@@ -64,5 +72,49 @@ impl Progress {
     /// The bytes to the origin and to the client.
     pub(super) fn passed(&self) -> (u64, u64) {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+}
+
+/// How long nothing has passed, seen in steps.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    seen: (u64, u64),
+    steps: u32,
+    patience: Duration,
+}
+
+/// Into how many steps a time without traffic is divided: it is found late by one of them at most.
+const QUIET_STEPS: u32 = 8;
+
+impl Quiet {
+    /// How long one step of this time is.
+    pub(super) fn step(patience: Duration) -> Duration {
+        patience / QUIET_STEPS
+    }
+
+    /// Another step of this time has gone by: whether nothing has passed for all of it.
+    pub(super) fn lasts(&mut self, passed: (u64, u64), patience: Duration) -> bool {
+        if self.seen != passed || self.patience != patience {
+            *self = Self { seen: passed, steps: 0, patience };
+        }
+        self.steps += 1;
+        self.steps > QUIET_STEPS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_time_is_counted_from_the_last_traffic() {
+        let (patience, mut quiet) = (Duration::from_secs(8), Quiet::default());
+        // Traffic before each of the first steps.
+        assert!((1..20).all(|passed| !quiet.lasts((passed, 0), patience)));
+        let lasts = (0..8).map(|_| quiet.lasts((19, 0), patience)).collect::<Vec<_>>();
+        assert_eq!(lasts, [[false; 7].as_slice(), &[true]].concat());
+        // Another time begins anew.
+        assert!(!quiet.lasts((19, 0), Duration::from_secs(1)));
+        assert_eq!(Quiet::step(patience), Duration::from_secs(1));
     }
 }

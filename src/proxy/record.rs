@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::admission::Lack;
+use crate::manager::Lost;
+
 /// How a connection ended. Serialises as snake case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +76,14 @@ pub struct ConnectionRecord {
     pub sent_bytes: u64,
     /// How often data had to wait for the token bucket.
     pub waits: u64,
+    /// Datagrams of the origin that were lost, because more had come than the flow's bucket holds.
+    pub lost_datagrams: u64,
+    /// Datagrams of the origin that were lost, because they were larger than the flow's `max_sdu_size`.
+    pub too_large_datagrams: u64,
+    /// What of the reservation was not enforced.
+    pub lacking: Vec<Lack>,
+    /// Why the reservation was lost before the end, if it was.
+    pub lost: Option<Lost>,
     /// From its acceptance to the decision.
     pub admission_us: Option<u64>,
     /// From its acceptance to its end.
@@ -98,6 +109,10 @@ impl ConnectionRecord {
             received_bytes: 0,
             sent_bytes: 0,
             waits: 0,
+            lost_datagrams: 0,
+            too_large_datagrams: 0,
+            lacking: Vec::new(),
+            lost: None,
             admission_us: None,
             duration_us: 0,
         }
@@ -135,6 +150,18 @@ impl fmt::Display for ConnectionRecord {
             write!(f, " [{rendition}]")?;
         }
         write!(f, " {} B sent, {} B received: {}", self.sent_bytes, self.received_bytes, self.end)?;
+        if self.lost_datagrams > 0 {
+            write!(f, "; {} datagrams lost", self.lost_datagrams)?;
+        }
+        if self.too_large_datagrams > 0 {
+            write!(f, "; {} datagrams above max_sdu_size", self.too_large_datagrams)?;
+        }
+        for lack in &self.lacking {
+            write!(f, "; not enforced: {lack}")?;
+        }
+        if let Some(lost) = &self.lost {
+            write!(f, "; {lost}")?;
+        }
         match &self.detail {
             Some(detail) => write!(f, ": {}", detail.escape_debug()),
             None => Ok(()),

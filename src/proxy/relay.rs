@@ -12,10 +12,12 @@ use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::bad_start::BadStart;
 use super::clock::duration;
 use super::incoming::Phase;
-use super::progress::{Progress, UpEnd};
+use super::progress::{Progress, Quiet, UpEnd};
 use super::requests::Requests;
+use super::responses::Responses;
 use crate::connect::Connection;
 use crate::policy::{Proxy, ProxyLimits};
 
@@ -32,13 +34,16 @@ pub(super) enum RelayEnd {
     Closed,
     ClientFailed(io::Error),
     OriginFailed(io::Error),
-    /// Nothing more came after a request that was not passed on.
-    Stopped(UpEnd),
+    /// A request is not passed on, and those before it are answered, or the origin has ended.
+    Stopped {
+        why: UpEnd,
+        may_answer: bool,
+    },
     Idle,
     Drained,
 }
 
-/// How long nothing may come after the last request that is passed on.
+/// How long nothing may come between two requests of a connection that is to end.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How long the client of a connection of requests may send after the origin has closed: nothing answers it.
@@ -55,9 +60,10 @@ pub(super) async fn relay(
     let (from_origin, mut to_origin) = origin.split();
     let progress = Progress::default();
     let has_requests = matches!(upward, Upward::Requests(_));
+    let responses = has_requests.then(Responses::default);
     let path = if proxy.splice { DataPath::Splice } else { DataPath::Copy };
     let up = up(upward, client, &mut to_origin, &progress, path);
-    let down = down(from_origin.as_ref(), client, &progress, path);
+    let down = down(from_origin.as_ref(), (client, responses), &progress, path);
     both(up, down, &progress, &Terms { limits: &proxy.limits, phase, has_requests }).await
 }
 
@@ -93,8 +99,9 @@ async fn both(
         sleep(duration(terms.limits.drain)).await;
     });
     let mut state = Waiting::default();
+    let mut quiet = Quiet::default();
     loop {
-        let before = progress.passed();
+        let patience = state.patience(terms);
         tokio::select! {
             // What has come is passed on before its end is acted on.
             biased;
@@ -107,30 +114,45 @@ async fn both(
                 UpEnd::ClientFailed(error) => return RelayEnd::ClientFailed(error),
                 end => state.up = Some(end),
             },
+            may_answer = progress.exchange.owes_nothing(state.has_unfinished()), if state.is_stopped() => {
+                if let Some(why) = state.up.take() {
+                    return RelayEnd::Stopped { why, may_answer };
+                }
+            }
             () = &mut drained, if !state.draining => state.draining = true,
             () = &mut drain_ends => return RelayEnd::Drained,
-            () = sleep(state.patience(terms)) => {
-                if progress.passed() == before
+            () = sleep(Quiet::step(patience)) => {
+                if quiet.lasts(progress.passed(), patience)
                     && let Some(end) = state.after_silence(progress, terms)
                 {
                     return end;
                 }
             }
         }
-        if state.down_ended && matches!(state.up, Some(UpEnd::Finished | UpEnd::OriginFailed)) {
-            return RelayEnd::Closed;
+        match state.up.take() {
+            Some(UpEnd::Finished | UpEnd::OriginFailed) if state.down_ended => return RelayEnd::Closed,
+            // The client knows that no answer follows.
+            Some(why @ (UpEnd::Refused { .. } | UpEnd::BadRequest(_))) if state.down_ended => {
+                return RelayEnd::Stopped { why, may_answer: false };
+            }
+            up => state.up = up,
         }
     }
 }
 
 impl Waiting {
     fn is_stopped(&self) -> bool {
-        matches!(self.up, Some(UpEnd::Refused(_) | UpEnd::BadRequest(_)))
+        matches!(self.up, Some(UpEnd::Refused { .. } | UpEnd::BadRequest(_)))
+    }
+
+    /// Whether the origin has a part of the request that is not passed on.
+    fn has_unfinished(&self) -> bool {
+        matches!(self.up, Some(UpEnd::BadRequest(BadStart::Chunk(_))))
     }
 
     /// How long nothing may pass.
     fn patience(&self, terms: &Terms<'_>) -> Duration {
-        if self.is_stopped() || self.draining && terms.has_requests {
+        if self.draining && terms.has_requests {
             QUIET
         } else if self.down_ended && terms.has_requests {
             AFTER_ORIGIN
@@ -141,9 +163,6 @@ impl Waiting {
 
     /// How the relay ends after that time; `None` where it goes on.
     fn after_silence(&mut self, progress: &Progress, terms: &Terms<'_>) -> Option<RelayEnd> {
-        if self.is_stopped() {
-            return self.up.take().map(RelayEnd::Stopped);
-        }
         if terms.has_requests && self.down_ended {
             return Some(RelayEnd::Closed);
         }
@@ -200,14 +219,22 @@ enum DownFailed {
 
 async fn down(
     from: &TcpStream,
-    client: &Connection,
+    (client, mut responses): (&Connection, Option<Responses>),
     progress: &Progress,
     path: DataPath,
 ) -> Result<(), DownFailed> {
     let ends = Ends { from, to: client.socket() };
     let mut relay = Relay::new(ends, client.flow().control(), Direction::Sending, path);
     loop {
-        match relay.pass().await {
+        let known = match &mut responses {
+            Some(responses) => responses.known(from, &progress.exchange).await,
+            None => u64::MAX,
+        };
+        let passed = relay.pass_at_most(usize::try_from(known).unwrap_or(usize::MAX)).await;
+        if let (Some(responses), Ok(passed)) = (&mut responses, &passed) {
+            responses.passed(*passed, &progress.exchange);
+        }
+        match passed {
             Ok(0) => match progress.hidden_reset() {
                 Some(error) => return Err(DownFailed::Origin(error)),
                 None => return client.end_sending().map_err(DownFailed::Client),

@@ -7,7 +7,8 @@ use super::admission::{ProxyAdmission, Shown};
 use super::bad_start::BadStart;
 use super::body::Body;
 use super::clock::{duration, now};
-use super::http::Head;
+use super::exchange::Asked;
+use super::http::{Head, Upgrade};
 use super::progress::{Progress, UpEnd};
 use crate::policy::ProxyLimits;
 
@@ -16,11 +17,13 @@ pub(super) struct Requests {
     admission: ProxyAdmission,
     limits: ProxyLimits,
     /// The first head, as the origin gets it.
-    first: Vec<u8>,
+    first: (Asked, Vec<u8>),
     /// What was read and is not passed on.
     buffer: Vec<u8>,
     /// What is left of the current request.
     body: Body,
+    /// The last request proposes another protocol, and the origin's answer is not known.
+    upgrades: bool,
     /// When the head that is being read has to be whole.
     deadline: Option<Instant>,
     /// How many heads were passed on.
@@ -38,8 +41,9 @@ impl Requests {
         admission: ProxyAdmission,
         limits: ProxyLimits,
     ) -> Self {
-        let first = head.with_rendition(rendition);
-        Self { admission, limits, first, buffer, body: head.body, deadline: None, passed_on: 1 }
+        let first = (asked(head), head.with_rendition(rendition, Upgrade::Allowed));
+        let (body, upgrades) = (head.body, head.upgrades);
+        Self { admission, limits, first, buffer, body, upgrades, deadline: None, passed_on: 1 }
     }
 
     pub(super) fn passed_on(&self) -> u64 {
@@ -53,10 +57,12 @@ impl Requests {
         to: &mut (impl AsyncWrite + Unpin),
         progress: &Progress,
     ) -> UpEnd {
-        let mut first = Some(std::mem::take(&mut self.first));
+        let (asked, first) = std::mem::take(&mut self.first);
+        progress.exchange.ask(asked).await;
+        let mut first = Some(first);
         loop {
             let ready = match first.take() {
-                None => self.next_part().await,
+                None => self.next_part(progress).await,
                 first => Ok(first),
             };
             let ready = match ready {
@@ -98,9 +104,19 @@ impl Requests {
     }
 
     /// What of the buffer may be passed on; `None` where more has to be read first.
-    async fn next_part(&mut self) -> Result<Option<Vec<u8>>, UpEnd> {
+    async fn next_part(&mut self, progress: &Progress) -> Result<Option<Vec<u8>>, UpEnd> {
         if self.buffer.is_empty() {
             return Ok(None);
+        }
+        if self.upgrades && self.body == Body::Done {
+            // What follows is a request, or of the other protocol: as the origin answers.
+            progress.set_between_requests(false);
+            self.upgrades = false;
+            if progress.exchange.switched().await {
+                self.body = Body::Tunnel;
+            } else {
+                self.deadline = Some(now() + duration(self.limits.head_time));
+            }
         }
         if self.body != Body::Done {
             let taken =
@@ -117,11 +133,24 @@ impl Requests {
         let Some((head, length)) = parsed else { return Ok(None) };
         let shown = Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None };
         let rendition = self.admission.admit(shown).await;
-        let rendition = rendition.map_err(|error| UpEnd::Refused(Box::new(error)))?;
+        let rendition = rendition.map_err(|error| {
+            let (error, method) = (Box::new(error), head.method.clone());
+            UpEnd::Refused { error, method }
+        })?;
         self.buffer.drain(..length);
-        self.body = head.body;
+        // Where the answer to it could not be told, it proposes nothing.
+        let upgrade = match progress.exchange.is_followed() {
+            true => Upgrade::Allowed,
+            false => Upgrade::Removed,
+        };
+        (self.body, self.upgrades) = (head.body, head.upgrades && upgrade == Upgrade::Allowed);
+        progress.exchange.ask(Asked { upgrades: self.upgrades, ..asked(&head) }).await;
         self.passed_on += 1;
         self.deadline = None;
-        Ok(Some(head.with_rendition(rendition.as_deref())))
+        Ok(Some(head.with_rendition(rendition.as_deref(), upgrade)))
     }
+}
+
+fn asked(head: &Head) -> Asked {
+    Asked { is_head: head.method == "HEAD", upgrades: head.upgrades }
 }

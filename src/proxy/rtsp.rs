@@ -1,6 +1,6 @@
 //! The head of an RTSP request.
 
-use super::http::{AmbiguousHead, BadHead, decoded, lines};
+use super::http::{AmbiguousHead, BadHead, compared_host, compared_path, lines};
 
 /// What a head shows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,8 +42,8 @@ impl RtspHead {
             _ => name,
         };
         let path = path.split('?').next().unwrap_or_default();
-        let path = decoded(if path.is_empty() { "/" } else { path });
-        let host = (!name.is_empty()).then(|| name.to_ascii_lowercase());
+        let path = compared_path(if path.is_empty() { "/" } else { path });
+        let host = (!name.is_empty()).then(|| compared_host(name));
         Ok(Some(Self { method: method.to_owned(), host, path, sequence }))
     }
 }

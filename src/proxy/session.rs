@@ -23,7 +23,8 @@ use super::record::{ConnectionEnd, ConnectionRecord};
 use super::relay::{RelayEnd, Upward, relay};
 use super::requests::Requests;
 use super::rtsp::RtspHead;
-use crate::connect::{ConnectError, Connection, Host};
+use crate::admission::Lack;
+use crate::connect::{ConnectError, Connection, Flow, Host};
 use crate::policy::{Proxy, ProxyProtocol, RefuseAs};
 
 /// What all connections of a proxy share.
@@ -63,6 +64,7 @@ pub(super) async fn serve(served: &Served, connection: Connection) -> Connection
     record.sent_bytes = sent.bytes;
     record.waits = sent.waits;
     record.received_bytes = flow.control().stats(Direction::Receiving).bytes;
+    record.lost = flow.lost();
     record.duration_us = micros(session.accepted.elapsed());
     record.unix_us = unix_micros();
     record
@@ -93,7 +95,7 @@ impl Session<'_> {
             Err(why) => return self.no_start(incoming.connection, why).await,
         };
         let flow = Arc::clone(incoming.connection.flow());
-        let mut admission = ProxyAdmission::new(Arc::clone(proxy), Arc::clone(&flow), addresses.client);
+        let mut admission = ProxyAdmission::new(Arc::clone(proxy), Arc::clone(&flow), addresses);
         let admitted = admission.admit(start.shown()).await;
         self.record.admission_us = Some(micros(self.accepted.elapsed()));
         let rendition = match admitted {
@@ -101,6 +103,7 @@ impl Session<'_> {
             Err(error) => return self.refuse(incoming.connection, &start, &error).await,
         };
         self.record.flow = flow.id();
+        self.record.lacking = lacking(&flow);
         self.record.rendition.clone_from(&rendition);
         let origin = match self.connect(addresses).await {
             Ok(origin) => origin,
@@ -191,17 +194,35 @@ impl Session<'_> {
                 reset(connection);
                 self.end(ConnectionEnd::Drained, None);
             }
-            RelayEnd::Stopped(why) => {
+            RelayEnd::Stopped { why, may_answer } => {
                 drop(origin);
-                close_gently(connection).await;
-                match why {
-                    UpEnd::Refused(error) => {
-                        self.end(ConnectionEnd::LaterRequestRefused, Some(error.to_string()));
-                    }
-                    UpEnd::BadRequest(bad) => self.bad(bad),
-                    UpEnd::Finished | UpEnd::ClientFailed(_) | UpEnd::OriginFailed => {}
+                self.stopped(connection, &why, may_answer).await;
+            }
+        }
+    }
+
+    /// Closes a connection whose last request is not passed on, with an answer to it if `may_answer`.
+    async fn stopped(&mut self, connection: Connection, why: &UpEnd, may_answer: bool) {
+        let (proxy, page) = (&self.served.proxy, self.served.page.as_deref());
+        let answer = match why {
+            UpEnd::Refused { error, method } => {
+                set_refusal(&mut self.record, error);
+                self.record.end = ConnectionEnd::LaterRequestRefused;
+                match proxy.refuse {
+                    RefuseAs::ServiceUnavailable => service_unavailable(proxy, page, error, method),
+                    RefuseAs::Reset => return reset(connection),
+                    RefuseAs::NotEnoughBandwidth | RefuseAs::Close => Vec::new(),
                 }
             }
+            UpEnd::BadRequest(bad) => {
+                self.bad(*bad);
+                fault(bad.status(), &bad.to_string(), "GET")
+            }
+            UpEnd::Finished | UpEnd::ClientFailed(_) | UpEnd::OriginFailed => Vec::new(),
+        };
+        match may_answer && !answer.is_empty() {
+            true => say(connection, &answer).await,
+            false => close_gently(connection).await,
         }
     }
 
@@ -289,6 +310,14 @@ pub(super) fn turned_away(served: &Served, peer: SocketAddr) -> ConnectionRecord
     let mut record = ConnectionRecord::new(&served.name, peer);
     (record.end, record.unix_us) = (ConnectionEnd::TooManyConnections, unix_micros());
     record
+}
+
+/// What of a flow's reservation is not enforced.
+pub(super) fn lacking(flow: &Flow) -> Vec<Lack> {
+    let decision = flow.decision();
+    decision
+        .and_then(|decision| decision.enforced().map(|enforced| enforced.lacking.clone()))
+        .unwrap_or_default()
 }
 
 /// Notes in a record why nothing was reserved.

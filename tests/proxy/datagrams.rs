@@ -3,7 +3,7 @@
 use gqos::proxy::ConnectionEnd;
 use tokio::net::UdpSocket;
 
-use super::world::{World, soon};
+use super::world::{POLICY, World, soon};
 
 /// A client of the proxy, and what it has sent.
 async fn client(world: &World, text: &[u8]) -> UdpSocket {
@@ -77,5 +77,66 @@ async fn an_idle_session_ends_and_a_client_that_comes_back_has_a_new_one() {
         }
     };
     assert_ne!(before, after);
+    world.drain().await;
+}
+
+/// A burst within the bucket is passed on whole; what is beyond the bucket is counted, and so is what cannot conform.
+#[tokio::test]
+async fn a_burst_within_the_bucket_is_not_lost_and_what_is_lost_is_counted() {
+    let (world, origin) = world("template = \"hd\"\nlimits = { idle = \"1 s\" }").await;
+    let client = client(&world, b"first").await;
+    let (_, session) = received(&origin).await;
+    client.send(b"second").await.unwrap();
+    received(&origin).await;
+    // The bucket has 1 MiB.
+    let datagram = [7; 1316];
+    for _ in 0..700 {
+        origin.send_to(&datagram, session).await.unwrap();
+    }
+    for number in 0..700 {
+        assert_eq!(received(&client).await.0.len(), datagram.len(), "{number}");
+    }
+    // Faster than the rate, and more than waits.
+    let mut sent: u64 = 700;
+    for _ in 0..4000 {
+        origin.send_to(&datagram, session).await.unwrap();
+        sent += 1;
+    }
+    let record = world.records(1).await.remove(0);
+    assert_eq!((record.end, record.received_bytes), (ConnectionEnd::Idle, 11), "{record}");
+    let passed = record.sent_bytes / u64::try_from(datagram.len()).unwrap();
+    assert!(record.lost_datagrams > 0 && record.waits > 0, "{record}");
+    assert_eq!(passed + record.lost_datagrams, sent, "{record}");
+    assert!(record.to_string().contains(&format!("; {} datagrams lost", record.lost_datagrams)), "{record}");
+    world.drain().await;
+}
+
+#[tokio::test]
+async fn a_datagram_above_max_sdu_size_is_counted() {
+    let policy = format!(
+        "{POLICY}[template.small]\nsending = {{ service_type = \"guaranteed\", token_rate = \"1 Mbit/s\", \
+         token_bucket_size = \"10 kB\", max_sdu_size = \"1000 B\" }}\n"
+    );
+    let origin = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = origin.local_addr().unwrap().to_string();
+    let world = World::of_origin(
+        &policy,
+        "protocol = \"udp\"\ntemplate = \"small\"\nlimits = { idle = \"1 s\" }",
+        &to,
+    )
+    .await;
+    let client = client(&world, b"first").await;
+    let (_, session) = received(&origin).await;
+    for length in [1200, 900] {
+        origin.send_to(&vec![1; length], session).await.unwrap();
+    }
+    assert_eq!(received(&client).await.0.len(), 900);
+    let record = world.records(1).await.remove(0);
+    assert_eq!(
+        (record.too_large_datagrams, record.lost_datagrams, record.sent_bytes),
+        (1, 0, 900),
+        "{record}"
+    );
+    assert!(!record.lacking.is_empty(), "user space alone: {record}");
     world.drain().await;
 }

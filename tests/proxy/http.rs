@@ -139,13 +139,80 @@ async fn a_later_request_that_is_refused_is_not_passed_on() {
     head(&mut origin).await;
     // The answer to the first request is still on its way when the second one is refused.
     client.write_all(get("/hd/2").as_bytes()).await.unwrap();
-    origin.write_all(OK).await.unwrap();
-    assert_eq!(rest(&mut client).await.unwrap(), OK);
+    // The origin takes its time, and pauses within its answer.
+    let (start, end) = OK.split_at(OK.len() - 1);
+    for part in [&b"HTTP/1.1 100 Continue\r\n\r\n"[..], start] {
+        tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+        origin.write_all(part).await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    origin.write_all(end).await.unwrap();
+    let answer = String::from_utf8(rest(&mut client).await.unwrap()).unwrap();
+    let first = format!("HTTP/1.1 100 Continue\r\n\r\n{}", String::from_utf8_lossy(OK));
+    let refusal = answer.strip_prefix(&first).expect("the answer to the first request, whole");
+    assert!(refusal.starts_with("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"), "{refusal}");
     assert_eq!(rest(&mut origin).await.unwrap(), b"", "the request was passed on");
+    let record = world.records(1).await.remove(0);
+    assert_eq!(
+        (record.end, record.reason.as_deref(), record.requests),
+        (ConnectionEnd::LaterRequestRefused, Some("interface_budget"), 1)
+    );
+    drop((holder, holder_origin));
+    world.drain().await;
+}
+
+/// Where the origin ends the connection with its answer, nothing follows it.
+#[tokio::test]
+async fn a_refusal_behind_an_answer_without_a_length_is_the_end() {
+    let world = World::new(RULES).await;
+    let holder = world.saying(get("/hd/1")).await;
+    let holder_origin = world.accept().await;
+    let mut client = world.saying(format!("{}{}", get("/sd/1"), get("/hd/2"))).await;
+    let mut origin = world.accept().await;
+    head(&mut origin).await;
+    origin.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    origin.write_all(b" the end").await.unwrap();
+    drop(origin);
+    assert_eq!(rest(&mut client).await.unwrap(), b"HTTP/1.0 200 OK\r\n\r\nuntil the end");
     assert_eq!(world.records(1).await[0].end, ConnectionEnd::LaterRequestRefused);
-    // On a new connection it learns why.
-    let mut again = world.saying(get("/hd/2")).await;
-    assert!(rest(&mut again).await.unwrap().starts_with(b"HTTP/1.1 503 "));
+    drop((holder, holder_origin));
+    world.drain().await;
+}
+
+/// Chunks, a response to HEAD, one without a body and one in many parts end where the client's parser finds their end.
+#[tokio::test]
+async fn a_refusal_follows_the_last_of_several_answers() {
+    let world = World::new(RULES).await;
+    let holder = world.saying(get("/hd/1")).await;
+    let holder_origin = world.accept().await;
+    let before = ["HEAD", "GET", "GET", "GET"].map(|method| get("/sd/1").replace("GET", method)).concat();
+    let mut client = world.saying(format!("{before}{}", get("/hd/2"))).await;
+    let mut origin = world.accept().await;
+    for _ in 0..4 {
+        head(&mut origin).await;
+    }
+    let data = "x".repeat(100_000);
+    let answers = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".to_owned(),
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{data}\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
+            data.len()
+        ),
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{data}", data.len()),
+    ]
+    .concat();
+    let sends = async {
+        for part in answers.as_bytes().chunks(997) {
+            origin.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let (answered, ()) = tokio::join!(rest(&mut client), sends);
+    let answer = String::from_utf8(answered.unwrap()).unwrap();
+    let refusal = answer.strip_prefix(&answers).expect("all answers, whole");
+    assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
     drop((holder, holder_origin));
     world.drain().await;
 }
@@ -201,8 +268,15 @@ async fn a_request_behind_another_is_checked_like_the_first() {
         let mut client = world.saying(attack).await;
         let mut origin = world.accept().await;
         head(&mut origin).await;
-        assert_eq!(rest(&mut origin).await.unwrap().len(), passed, "{attack:?}");
-        assert_eq!(rest(&mut client).await.unwrap(), b"");
+        let mut body = vec![0; passed];
+        soon(origin.read_exact(&mut body)).await.unwrap();
+        // The first request is answered, and the attack then.
+        let answer: &[u8] = if passed > 0 { OK } else { b"" };
+        origin.write_all(answer).await.unwrap();
+        let answers = rest(&mut client).await.unwrap();
+        let refusal = answers.strip_prefix(answer).unwrap();
+        assert!(refusal.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answers));
+        assert_eq!(rest(&mut origin).await.unwrap(), b"", "{attack:?}");
     }
     let records = world.records(2).await;
     assert!(records.iter().all(|record| record.end == ConnectionEnd::BadRequest), "{records:?}");
@@ -263,7 +337,7 @@ async fn a_pause_between_requests_is_not_a_slow_head() {
 }
 
 #[tokio::test]
-async fn an_origin_that_is_gone_is_502_and_an_upgrade_is_passed_on_unread() {
+async fn an_origin_that_is_gone_is_502_and_an_accepted_upgrade_is_passed_on_unread() {
     let closed = {
         let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         other.local_addr().unwrap().to_string()
@@ -278,6 +352,7 @@ async fn an_origin_that_is_gone_is_502_and_an_upgrade_is_passed_on_unread() {
     let mut client = world.saying(request).await;
     let mut origin = world.accept().await;
     head(&mut origin).await;
+    origin.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
     client.write_all(b"\x81\x05hello\n\r").await.unwrap();
     let mut received = [0; 9];
     soon(origin.read_exact(&mut received)).await.unwrap();
@@ -301,4 +376,36 @@ async fn a_draining_proxy_closes_connections_between_requests() {
     };
     let (records, ()) = tokio::join!(world.drain(), serve);
     assert_eq!(records[0].end, ConnectionEnd::Closed, "{records:?}");
+}
+
+/// What was asked is answered in full, however long the origin pauses.
+#[tokio::test]
+async fn a_draining_proxy_waits_for_answers() {
+    let world = World::new(RULES).await;
+    let mut client = world.saying(get("/sd/1")).await;
+    let mut origin = world.accept().await;
+    head(&mut origin).await;
+    let serve = async {
+        for part in OK.chunks(OK.len() / 2 + 1) {
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            origin.write_all(part).await.unwrap();
+        }
+        assert_eq!(rest(&mut client).await.unwrap(), OK);
+    };
+    let (records, ()) = tokio::join!(world.drain(), serve);
+    assert_eq!(records[0].end, ConnectionEnd::Closed, "{records:?}");
+}
+
+/// Once the time is over, a part of an answer is not taken for the whole.
+#[tokio::test]
+async fn an_answer_that_is_not_whole_when_draining_ends_is_reset() {
+    let world = World::new(&format!("limits = {{ drain = \"2 s\" }}\n{RULES}")).await;
+    let mut client = world.saying(get("/sd/1")).await;
+    let mut origin = world.accept().await;
+    head(&mut origin).await;
+    origin.write_all(b"HTTP/1.0 200 OK\r\n\r\npart").await.unwrap();
+    let reads = async { rest(&mut client).await };
+    let (records, read) = tokio::join!(world.drain(), reads);
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(records[0].end, ConnectionEnd::Drained, "{records:?}");
 }

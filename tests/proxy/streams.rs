@@ -154,7 +154,7 @@ async fn an_idle_connection_ends_and_an_origin_that_is_gone_resets() {
 async fn proxy_headers_are_believed_from_load_balancers_alone() {
     const V1: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.2 4000 80\r\n";
     let table = "template = \"free\"\nproxy_protocol = { accept = \"127.0.0.1\", send = \"v2\" }\n\
-                 [[proxy.p.rule]]\nmatch = { peer = \"192.0.2.0/24\", port = 4000 }\ntemplate = \"sd\"";
+                 [[proxy.p.rule]]\nmatch = { peer = \"192.0.2.0/24\", port = 80 }\ntemplate = \"sd\"";
     let world = World::new(table).await;
     let client = world.saying([V1, b"hello"].concat()).await;
     let mut origin = world.accept().await;

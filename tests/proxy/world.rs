@@ -63,6 +63,12 @@ impl World {
         Self::with_policy(policy, table, origin, &to.to_string()).await
     }
 
+    /// The same with an origin elsewhere.
+    pub(crate) async fn of_origin(policy: &str, table: &str, to: &str) -> Self {
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::with_policy(policy, table, unused, to).await
+    }
+
     async fn with_policy(policy_text: &str, table: &str, origin: TcpListener, to: &str) -> Self {
         let text = format!("{policy_text}[proxy.p]\nlisten = \"127.0.0.1:0\"\nto = \"{to}\"\n{table}\n");
         let policy: Policy = text.parse().unwrap();

@@ -351,7 +351,7 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             Meaning::new("sni", "Patterns of the server name in the ClientHello; any if absent."),
             Meaning::new("peer", "Networks and addresses of the client; any if absent."),
-            Meaning::new("port", "Ports of the client and ranges of them; any if absent."),
+            Meaning::new("port", "Ports that the client has connected to and ranges of them; any if absent."),
         ],
     ),
     (
