@@ -198,8 +198,9 @@ impl Client {
         loop {
             if let Some(message) = self.frames.next_message().unwrap() {
                 let reply = Reply::read(&message).unwrap();
+                let continues = reply.continues;
                 assert!(reply.parameters::<serde_json::Value>().is_ok());
-                if !reply.continues {
+                if !continues {
                     return;
                 }
                 continue;

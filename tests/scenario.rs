@@ -193,7 +193,7 @@ fn a_step_that_waits_ends_so_much_later_than_it_begins() {
         check(&steps, &["."], 0, &[]);
     }
     let early = "[[test]]\nname = \"x\"\n[[test.step]]\nat = \"1 s\"\nwait = \"1 s\"\nexpect = { flows = 0 }\n[[test.step]]\nat = \"1999 ms\"\nwait = \"1 s\"\n";
-    check(early, &["."], 78, &["at goes back: the step before is at 2 s, and this one at 1999 ms"]);
+    check(early, &["."], 78, &["at goes back: the step before is at 2 s, and this one at 1.999 s"]);
 }
 
 #[test]

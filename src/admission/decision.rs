@@ -228,13 +228,10 @@ impl Decision {
         self.enforced().is_some_and(|enforced| enforced.lacking.contains(&Lack::Reservation))
     }
 
-    /// The daemon is back, and has granted the reservation with this class in the kernel.
-    pub fn reserved_later(&mut self, class: Option<String>) {
-        if self.lacks_reservation()
-            && let Some(enforced) = self.enforced_mut()
-        {
+    /// The daemon is back, and has granted the reservation. The interface of its class in the kernel is not known here.
+    pub fn reserved_later(&mut self) {
+        if let Some(enforced) = self.enforced_mut() {
             enforced.lacking.retain(|lack| *lack != Lack::Reservation);
-            enforced.class = class;
         }
     }
 

@@ -93,17 +93,22 @@ enum Protocol {
     Udp,
 }
 
-fn origin(text: &str) -> Result<String, String> {
-    match Proxy::is_origin(text) {
-        true => Ok(text.to_owned()),
-        false => Err("not an origin; write 127.0.0.1:8081, [::1]:8081 or origin.example:80".into()),
-    }
+/// What is wrong with an argument.
+#[derive(Debug, thiserror::Error)]
+enum ArgumentError {
+    #[error("not an origin; write 127.0.0.1:8081, [::1]:8081 or origin.example:80")]
+    Origin,
+    #[error("not a number from 1 to {most}", most = Proxy::MOST_WORKERS)]
+    Workers,
 }
 
-fn workers(text: &str) -> Result<NonZeroUsize, String> {
-    let most = usize::from(Proxy::MOST_WORKERS);
-    let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= most);
-    count.ok_or_else(|| format!("not a number from 1 to {most}"))
+fn origin(text: &str) -> Result<String, ArgumentError> {
+    if Proxy::is_origin(text) { Ok(text.to_owned()) } else { Err(ArgumentError::Origin) }
+}
+
+fn workers(text: &str) -> Result<NonZeroUsize, ArgumentError> {
+    let count = text.parse::<NonZeroUsize>().ok();
+    count.filter(|count| count.get() <= usize::from(Proxy::MOST_WORKERS)).ok_or(ArgumentError::Workers)
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {

@@ -357,7 +357,7 @@ impl Inner {
         {
             // A socket that cannot be shaped has failed, and sends nothing.
             let _ = self.apply(admitted, &mut held.reservation);
-            held.decision.reserved_later(admitted.class.map(|class| class.to_string()));
+            held.decision.reserved_later();
         }
     }
 

@@ -156,7 +156,8 @@ fn proxy_rules(policy: &Policy, problems: &Problems) {
                 let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
                 problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
             }
-            let is_doubtful = |path: &&String| ["?", "#", "//", "/./", "/../"].iter().any(|part| path.contains(part));
+            let is_doubtful =
+                |path: &&String| ["?", "#", "//", "/./", "/../"].iter().any(|part| path.contains(part));
             if let Some(path) = rule.matches.path.iter().find(is_doubtful) {
                 let message = format!(
                     "proxy.{name}.rule.match.path: {path:?} is compared with paths without queries, fragments, dot segments and repeated slashes"
@@ -165,7 +166,10 @@ fn proxy_rules(policy: &Policy, problems: &Problems) {
             }
             let (listen, ports) = (proxy.listen.port(), &rule.matches.port);
             // A header of the PROXY protocol may state another port.
-            if proxy.accept.is_empty() && !ports.is_empty() && !ports.iter().any(|range| range.contains(&listen)) {
+            if proxy.accept.is_empty()
+                && !ports.is_empty()
+                && !ports.iter().any(|range| range.contains(&listen))
+            {
                 let message = format!(
                     "proxy.{name}.rule.match.port: clients connect to {listen}, which is not among these ports"
                 );

@@ -257,7 +257,7 @@ fn flows_are_reserved_where_a_multipath_route_sends_them() {
             flows.push((id, flow));
         }
         for (id, flow) in &flows {
-            let interface = class(flow).rsplit_once(' ').unwrap().1.to_owned();
+            let interface = class(flow).device;
             tried.until_sent_by(&interface, (id, flow)).await;
         }
         let on_b0 = flows.iter().filter(|(_, flow)| class(flow).device == "b0").count();
