@@ -1,27 +1,38 @@
-//! Every operation, decided in the ledger's time.
+//! Every operation, decided in the ledger's time; a reservation from its renditions to what is booked for it.
+//!
+//! The other operations are in [`operations`](super::operations).
 
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
+use flowspec::Moment;
 
-use super::admit::TriedRenditions;
+use super::client::ClientUse;
+use super::group::Member;
 use super::measurement::Measurement;
-use super::state::Ledger;
+use super::operations::Answered;
+use super::prepare::{Described, Prepared, Wanted};
+use super::state::{Ledger, MOST_FLOWS, client_of};
+use crate::admission::account::entry::Entry;
+use crate::admission::account::rank::LAST_ORDER;
 use crate::admission::decision::{Decision, Outcome};
-use crate::admission::ended::{EndCause, EndedFlow, EndedIds};
+use crate::admission::ended::EndedIds;
 use crate::admission::limits::ClientLimit;
 use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
-use crate::admission::peer::PeerState;
 use crate::admission::refusal::Refusal;
-use crate::admission::request::{Grant, GroupRequest, Request};
-use crate::admission::response::{
-    AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
-    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, ReportedPeer, Response,
-};
-use crate::policy::Policy;
+use crate::admission::request::{Grant, Request};
+use crate::admission::response::{AdmittedFlow, Refused, RefusedRendition, Response};
 
-/// A response, with the interface whose totals belong to it.
-type Answered = (Response, Option<String>);
+/// What became of the renditions of a request.
+struct TriedRenditions {
+    /// The grant, or the refusal of the best rendition.
+    result: Result<Grant, Refusal>,
+    /// Which rendition was admitted, where that is not the best one.
+    rendition: Option<String>,
+    /// Why each rendition was refused that was tried, best first; empty where there is only one rendition.
+    refused: Vec<RefusedRendition>,
+    /// Whether the best rendition was refused for what others hold alone, where the request would wait for that.
+    may_wait: bool,
+}
 
 impl Ledger {
     /// Lets time pass until a moment, then decides an operation. A moment before the ledger's time counts as that time.
@@ -184,164 +195,94 @@ impl Ledger {
         (Response::Reserve { id: id.clone(), result, waiting }, Some(interface.clone()))
     }
 
-    fn decide_renegotiate(
-        &mut self,
-        id: &str,
-        flowspecs: &Both<Option<Flowspec>>,
-        grant: &mut Option<Grant>,
-    ) -> Answered {
-        let result = self.renegotiate(id, flowspecs.sending, flowspecs.receiving);
-        if result.is_ok() {
-            self.waiting.leave(id);
-        }
-        let interface = self.interface_of(id);
-        *grant = result.as_ref().ok().cloned();
-        let result = result.and_then(|Grant { charged, .. }| {
-            let interface = interface.clone()?;
-            Ok(Box::new(RenegotiatedFlow { interface, charged, enforced: None }))
-        });
-        let result = refused(&self.policy, result);
-        (Response::Renegotiate { id: id.to_owned(), result }, interface.ok())
-    }
-
-    fn decide_refresh(&mut self, id: &str, time_to_live: Micros) -> Answered {
-        let refreshed = self.refresh(id, time_to_live);
-        let interface = self.interface_of(id);
-        let result =
-            refreshed.and_then(|()| Ok(RefreshedFlow { interface: interface.clone()?, time_to_live }));
-        let result = refused(&self.policy, result);
-        (Response::Refresh { id: id.to_owned(), result }, interface.ok())
-    }
-
-    fn decide_peer(
-        &mut self,
-        id: &str,
-        (state, since): (PeerState, Option<Moment>),
-        ended: &mut Vec<EndedFlow>,
-    ) -> Answered {
-        let interface = self.interface_of(id);
-        let result = self.report_peer(id, state, since).and_then(|lost| {
-            let loss = lost.as_ref().and_then(EndedFlow::peer_loss);
-            ended.extend(lost);
-            Ok(ReportedPeer { interface: interface.clone()?, state, loss, ends: self.peer_end(id) })
-        });
-        let result = refused(&self.policy, result);
-        (Response::Peer { id: id.to_owned(), result }, interface.ok())
-    }
-
-    fn decide_release(&mut self, id: &str) -> Answered {
-        let interface = self.interface_of(id);
-        let released = self.release(id);
-        let waited = self.waiting.leave(id);
-        let result = match released {
-            Some(charged) => {
-                interface.clone().map(|interface| ReleasedFlow::Flow { interface, charged: Some(charged) })
-            }
-            None if waited => Ok(ReleasedFlow::Waiting),
-            None => Err(Refusal::UnknownId { id: id.to_owned() }),
+    /// Admits the best rendition that fits. Renditions are tried until one fits, unless the refusal is the same for each.
+    fn climb(&mut self, ladder: &Ladder) -> TriedRenditions {
+        let Ladder { request, first, renditions } = ladder;
+        let counted = self.count_request(request.client.as_deref());
+        let tried = counted.and_then(|()| self.admit_counted(request));
+        let may_wait = request.wait && matches!(&tried, Err(refusal) if self.may_fit_later(request, refusal));
+        let best = match tried {
+            Err(refusal) if !renditions.is_empty() && refusal.depends_on_rendition() => refusal,
+            result => return TriedRenditions { result, rendition: None, refused: Vec::new(), may_wait },
         };
-        let result = refused(&self.policy, result);
-        (Response::Release { id: id.to_owned(), result }, interface.ok())
-    }
-
-    fn decide_group(&mut self, request: &GroupRequest) -> Answered {
-        let GroupRequest { id, interface, .. } = request;
-        let result = refused(&self.policy.clone(), self.group(request));
-        let result =
-            result.map(|Grant { charged, .. }| AdmittedGroup { interface: interface.clone(), charged });
-        (Response::Group { id: id.clone(), result }, Some(interface.clone()))
-    }
-
-    fn decide_ungroup(&mut self, id: &str) -> Answered {
-        let totals = self.group_totals(id);
-        let interface = totals
-            .map(|(interface, _)| interface.to_owned())
-            .ok_or_else(|| Refusal::UnknownGroup { group: id.to_owned() });
-        let ungrouped = self.ungroup(id);
-        let result =
-            ungrouped.and_then(|gone| Ok(EndedGroup { interface: interface.clone()?, has_members: !gone }));
-        let result = refused(&self.policy, result);
-        (Response::Ungroup { id: id.to_owned(), result }, interface.ok())
-    }
-
-    fn decide_capacity(
-        &mut self,
-        interface: &str,
-        direction: Direction,
-        capacity: Rate,
-        ended: &mut Vec<EndedFlow>,
-    ) -> Answered {
-        let known = self.policy.interface(interface).is_some();
-        let gone = self.set_capacity(interface, direction, capacity);
-        let shed = gone.iter().map(|held| held.id.clone()).collect();
-        ended.extend(gone.into_iter().map(|held| EndedFlow { held, cause: EndCause::Shed }));
-        let result = if known {
-            let counts_from = self.rises(interface, direction);
-            let (interface, not_programmed) = (interface.to_owned(), None);
-            Ok(Box::new(ChangedCapacity {
-                interface,
-                direction,
-                capacity,
-                counts_from,
-                shed,
-                not_programmed,
-            }))
-        } else {
-            let refusal = Refusal::UnknownInterface { interface: interface.to_owned() };
-            Err(Refused::under(&self.policy, refusal))
-        };
-        (Response::Capacity(result), Some(interface.to_owned()))
-    }
-
-    fn decide_measure(&mut self, measurement: Measurement<'_>) -> Answered {
-        let Measurement { interface, class, rate, .. } = measurement;
-        let result = refused(&self.policy.clone(), self.measure(measurement));
-        let result = result.map(|()| {
-            let relief = self.relief(interface);
-            Box::new(MeasuredClass { interface: interface.to_owned(), class: class.to_owned(), rate, relief })
-        });
-        (Response::Measure(result), Some(interface.to_owned()))
-    }
-
-    fn decide_query(&mut self, interface: &str, request: Option<&Request>) -> Answered {
-        let result = refused(&self.policy.clone(), self.query(interface, request));
-        (Response::Query(result), Some(interface.to_owned()))
-    }
-
-    /// What is free of an interface and of its parents, and when a flow would fit first there.
-    ///
-    /// - **Errors**: the policy does not have the interface, or no ledger of this policy could admit the request at any
-    ///   time, as it names something that does not exist or contradicts itself.
-    fn query(&mut self, interface: &str, request: Option<&Request>) -> Result<FreeCapacity, Refusal> {
-        let Some(totals) = self.totals(interface) else {
-            return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
-        };
-        let fits = match request {
-            None => None,
-            Some(request) => match self.prepare(request) {
-                Err(refusal) if refusal.is_invalid_request() => return Err(refusal),
-                _ => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
-            },
-        };
-        let mut available = totals.map(|totals| totals.available());
-        for parent in self.wire_names(interface).into_iter().filter_map(|parent| self.totals(&parent)) {
-            for direction in Direction::BOTH {
-                let least = available.get_mut(direction);
-                *least = (*least).min(parent.get(direction).available());
+        let mut refused = vec![RefusedRendition { name: first.clone(), refusal: best.clone() }];
+        for (name, qos) in renditions {
+            match self.admit_counted(&Request { qos: *qos, ..request.clone() }) {
+                Ok(grant) => {
+                    return TriedRenditions {
+                        result: Ok(grant),
+                        rendition: Some(name.clone()),
+                        refused,
+                        may_wait,
+                    };
+                }
+                Err(refusal) => refused.push(RefusedRendition { name: Some(name.clone()), refusal }),
             }
         }
-        let preemption = self.policy.preemption;
-        Ok(FreeCapacity { interface: interface.to_owned(), available, fits, preemption })
+        TriedRenditions { result: Err(best), rendition: None, refused, may_wait }
     }
 
-    /// The interface of a flow that is admitted.
-    fn interface_of(&self, id: &str) -> Result<String, Refusal> {
-        let flow = self.flow(id);
-        flow.map(|(interface, _)| interface.to_owned())
-            .ok_or_else(|| Refusal::UnknownId { id: id.to_owned() })
+    /// Reserves both directions of a request that its client has been counted for, or neither.
+    pub(crate) fn admit_counted(&mut self, request: &Request) -> Result<Grant, Refusal> {
+        let Prepared { wanted, member, mut grant, setup } = self.prepare(request)?;
+        if let Err(refusal) = self.check_wanted(&wanted) {
+            let displaced = self.preempt_for(&wanted, setup, refusal);
+            grant.preempted = displaced.map_err(|refusal| self.explained(refusal, &wanted, request))?;
+        }
+        self.admitted += 1;
+        self.book_new(&request.id, wanted.entry, member);
+        if self.admitted >= LAST_ORDER {
+            self.renumber();
+        }
+        self.debug_check();
+        Ok(grant)
     }
-}
 
-fn refused<T>(policy: &Policy, result: Result<T, Refusal>) -> Result<T, Box<Refused>> {
-    result.map_err(|refusal| Refused::under(policy, refusal))
+    /// What a valid request would book. Whether it fits its interface is [checked](Self::check_wanted) apart.
+    pub(crate) fn prepare(&mut self, request: &Request) -> Result<Prepared, Refusal> {
+        let id = &request.id;
+        if self.flows.slot(id).is_some() {
+            return Err(Refusal::DuplicateId { id: id.clone() });
+        }
+        if self.flows.len() >= MOST_FLOWS {
+            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
+        }
+        let Described { entry, charge, setup, dscp } = self.describe(request)?;
+        let member = Member::of(&entry, &charge);
+        self.check_member(&entry, member.as_deref(), None)?;
+        let timeouts = self.timeouts(&entry);
+        let grant =
+            Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
+        let wanted = self.wanted(entry, member.as_deref());
+        Ok(Prepared { wanted, member, grant, setup })
+    }
+
+    /// Checks the limits of the interface and of the class.
+    pub(crate) fn check_wanted(&mut self, wanted: &Wanted) -> Result<(), Refusal> {
+        self.without_group(wanted, |ledger| ledger.fits(wanted))
+    }
+
+    /// Books a new flow that is known to fit, and gives its slot.
+    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Box<Member>>) -> u32 {
+        self.flows.insert(id, &mut entry, self.now);
+        self.book(&entry, member);
+        entry.footprint.slot
+    }
+
+    /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
+    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Box<Member>>) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        self.bookings += 1;
+        self.each_account(footprint.interface, |account, _| account.book(footprint, now));
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+            client.book(entry.rate(), footprint.window, now);
+        }
+        if let (Some(name), Some(member)) = (&entry.group, member) {
+            self.change_group(name, |group| group.join(footprint.slot, *member, now));
+        }
+        if let Some(at) = entry.ending() {
+            self.endings.insert((at, footprint.rank()));
+        }
+    }
 }

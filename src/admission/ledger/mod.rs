@@ -8,7 +8,8 @@
 //! - **State**: [`Ledger`](state::Ledger), with a [`LedgerGroup`](group::LedgerGroup) for each group, a
 //!   [`ClientUse`](client::ClientUse) for each client, the [`WaitingQueue`](queue::WaitingQueue) and the
 //!   [`AbsentPeers`](absence::AbsentPeers).
-//! - **Deciding**: [`decide`] takes every operation; [`prepare`] computes what a request would book, [`admit`] books it;
+//! - **Deciding**: [`decide`] takes every operation, and books a reservation that fits; [`operations`] has the others;
+//!   [`prepare`] computes what a request would book, [`admit`] releases it;
 //!   [`preemption`] and [`victims`] choose the flows that are preempted for it, [`alternative`] what would fit in its place.
 //! - **Changing**: [`renegotiation`] at once and [`pending_renegotiation`] in two steps; [`groups`], [`measurement`] and [`peers`] for
 //!   the operations of these names; [`capacity`] for a link's rate, [`reload`] for a policy.
@@ -37,6 +38,7 @@ pub(crate) mod groups;
 pub(crate) mod invariants;
 mod keep;
 pub(crate) mod measurement;
+mod operations;
 pub(crate) mod peers;
 pub(crate) mod pending_renegotiation;
 pub(crate) mod policy_groups;

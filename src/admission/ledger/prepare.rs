@@ -7,7 +7,7 @@ use flowspec::{Both, Direction, Qos, Rate};
 use super::alternative::{Tried, with_alternative};
 use super::client::ClientUse;
 use super::group::Member;
-use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
+use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, client_of};
 use crate::admission::account::charge::{Charge, LinkParameters, reserves_nothing};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::fit::{FitContext, FlowRates};
@@ -39,8 +39,8 @@ pub(crate) struct Described {
     pub(crate) entry: Entry,
     pub(crate) charge: Charge,
     /// 0 (best) to 7.
-    setup: u8,
-    dscp: Option<u8>,
+    pub(crate) setup: u8,
+    pub(crate) dscp: Option<u8>,
 }
 
 /// What a flow would book. The parts that most flows do not have are boxed: it is moved several times for each decision.
@@ -98,25 +98,6 @@ impl Ledger {
         }
         let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
         client.count_request(name, limits, now)
-    }
-
-    /// What a valid request would book. Whether it fits its interface is [checked](Self::check_wanted) apart.
-    pub(crate) fn prepare(&mut self, request: &Request) -> Result<Prepared, Refusal> {
-        let id = &request.id;
-        if self.flows.slot(id).is_some() {
-            return Err(Refusal::DuplicateId { id: id.clone() });
-        }
-        if self.flows.len() >= MOST_FLOWS {
-            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
-        }
-        let Described { entry, charge, setup, dscp } = self.describe(request)?;
-        let member = Member::of(&entry, &charge);
-        self.check_member(&entry, member.as_deref(), None)?;
-        let timeouts = self.timeouts(&entry);
-        let grant =
-            Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
-        let wanted = self.wanted(entry, member.as_deref());
-        Ok(Prepared { wanted, member, grant, setup })
     }
 
     /// What a request names, and what it is charged, whatever is reserved.
@@ -279,11 +260,6 @@ impl Ledger {
             group.check(name, member, before, self.now)?;
         }
         Ok(())
-    }
-
-    /// Checks the limits of the interface and of the class.
-    pub(crate) fn check_wanted(&mut self, wanted: &Wanted) -> Result<(), Refusal> {
-        self.without_group(wanted, |ledger| ledger.fits(wanted))
     }
 
     /// Calls `check` while the group that would grow is unbooked, so that it can be checked at its new size.
