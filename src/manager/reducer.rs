@@ -6,7 +6,7 @@ use flowspec::{Both, Moment};
 
 use super::audit::audit_ended;
 use super::flow::{FlowPhase, ManagedFlow};
-use super::message::{ChangeId, Input, Notice, Output, RequestId};
+use super::message::{ChangeId, Effect, Input, Notice, Output, RequestId};
 use super::pending::{AppliedRenegotiation, Deferred, Pending, Purpose, Requester};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
@@ -18,7 +18,7 @@ use crate::admission::{
 use crate::failure::KernelFailure;
 use crate::kernel::KernelClass;
 use crate::policy::Policy;
-use crate::tc;
+use crate::tc::{self, Change};
 use crate::telemetry::audit::AuditFact;
 use crate::telemetry::event::{CapacityAvailable, Event, PolicyReloaded, RequestDeferred};
 
@@ -312,6 +312,22 @@ impl Manager {
             _ => Both::default(),
         };
         turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed, begins: flow.begins });
+    }
+
+    /// Sends the kernel a change of an interface.
+    pub(super) fn apply(
+        &mut self,
+        turn: &mut Turn,
+        name: &str,
+        change: Change,
+        purpose: Purpose,
+    ) -> ChangeId {
+        self.last_change += 1;
+        let id = ChangeId(self.last_change);
+        let index = self.interfaces.get(name).map_or(0, |interface| interface.index);
+        self.pending.insert(id, Pending::new(name, &change, purpose));
+        turn.push(Effect::Apply { id, index, change });
+        id
     }
 
     pub(super) fn enforced(&self, flow: &ManagedFlow) -> Enforced {

@@ -8,14 +8,14 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment};
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
-use super::message::{ChangeId, Effect};
+use super::message::ChangeId;
 use super::owed::Owed;
-use super::pending::{AppliedRenegotiation, Deferred, Pending, Purpose};
+use super::pending::{AppliedRenegotiation, Deferred, Pending};
 use super::recorded::RecordedGroups;
-use super::turn::{Records, Turn};
+use super::turn::Records;
 use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
 use crate::policy::Policy;
-use crate::tc::{self, Change, Desired, Handle, HtbRoot};
+use crate::tc::{self, Desired, Handle, HtbRoot};
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
 #[derive(Debug)]
@@ -286,21 +286,5 @@ impl Manager {
         let (flows, pending) = (count(self.flows.len()), count(self.pending.len()));
         let (deferred, applied) = (count(self.deferred.len()), count(self.renegotiations_to_conclude.len()));
         [self.ledger.bookings(), self.last_change, flows, pending, deferred, applied]
-    }
-
-    /// Sends the kernel a change of an interface.
-    pub(super) fn apply(
-        &mut self,
-        turn: &mut Turn,
-        name: &str,
-        change: Change,
-        purpose: Purpose,
-    ) -> ChangeId {
-        self.last_change += 1;
-        let id = ChangeId(self.last_change);
-        let index = self.interfaces.get(name).map_or(0, |interface| interface.index);
-        self.pending.insert(id, Pending::new(name, &change, purpose));
-        turn.push(Effect::Apply { id, index, change });
-        id
     }
 }
