@@ -17,9 +17,8 @@ use super::events::{Events, Subscribers};
 use super::flow_routes::{FlowRoutes, RerouteReply};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
-use super::request::{Placement, Rendition, ReservationRequest};
+use super::request::Placement;
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
-use super::resolve::{ResolvedAsk, request_for, resolve};
 use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
 use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
@@ -297,48 +296,6 @@ impl Core {
         if self.manager.ledger().flow(&id).is_some() {
             let (state, since) = (PeerState::Gone, None);
             self.submit(Box::new(Operation::Peer { id, state, since }), Caller::Engine);
-        }
-    }
-
-    /// Resolves a client's request under the policy and submits it.
-    pub(super) fn reserve(
-        &mut self,
-        request: &ReservationRequest,
-        placement: &Placement,
-        reply: oneshot::Sender<ReserveReply>,
-    ) {
-        match request_for(self.manager.ledger().policy(), self.clock, request, placement) {
-            Ok(ladder) => {
-                // An interface that the request names is no choice of the kernel.
-                let route = request.interface.is_none().then(|| request.route());
-                let caller = Caller::Reserve { id: placement.id.clone(), route, reply };
-                self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
-            }
-            Err(refusal) => self.refuse(placement, refusal, reply),
-        }
-    }
-
-    /// What a client asks for in place of its reservation, by the policy's templates and rules.
-    ///
-    /// - **Errors**: the refusal.
-    pub(super) fn renditions(
-        &self,
-        request: &ReservationRequest,
-        interface: &str,
-    ) -> Result<Vec<Rendition>, Box<Decision>> {
-        let ledger = self.manager.ledger();
-        let resolved = resolve(ledger.policy(), request, interface);
-        match resolved {
-            Ok(ResolvedAsk { first, renditions, .. }) => {
-                let lower = renditions.into_iter().map(|(name, qos)| Rendition { template: Some(name), qos });
-                Ok(std::iter::once(first).chain(lower).collect())
-            }
-            Err(refusal) => {
-                let id = request.ask.id.clone();
-                let kind = id.map_or(RequestKind::Query, |id| RequestKind::Renegotiate { id });
-                let request = RefusedRequest { kind, interface: Some(interface.to_owned()), refusal };
-                Err(Box::new(ledger.refused(self.now(), request)))
-            }
         }
     }
 

@@ -20,12 +20,12 @@ use super::core::{Caller, CallerNotification, Core, lock};
 use super::drain::{DrainingFlow, EndedReservation, KernelClassCounters};
 use super::error::EngineError;
 use super::flow_routes::FoundRoutes;
-use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
+use super::kernel::{ClaimedRoot, Kernel};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
-use super::patience::{PATIENCE, in_time};
+use super::patience::{in_time, patience};
 use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
-use super::receiver::{AppliedChange, ChangedIfb, Receiver};
+use super::receiver::{AppliedChange, ChangedIfb, Receiver, ReceiverChange};
 use super::report::{Counts, InterfaceReport, ReportPart};
 use super::request::Submission;
 use super::reservation::ReserveReply;
@@ -34,9 +34,8 @@ use super::schedule::Upkeep;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, RouteEvents, SavedTree};
-use crate::manager::{ChangeId, Input, Root, Seen};
-use crate::policy::Enforcement;
-use crate::tc::{ForeignRoot, Handle, ObservedTree, ReceivingState};
+use crate::manager::{ChangeId, Input};
+use crate::tc::{Change, ForeignRoot, Handle, ObservedTree, ReceivingState};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
@@ -56,7 +55,7 @@ pub(super) struct Driver {
     pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
     pub(super) meters: BTreeMap<String, InterfaceMeter>,
-    is_shut_down: bool,
+    pub(super) is_shut_down: bool,
     /// Whether the routes of the flows are being looked up.
     pub(super) is_looking_up: bool,
     /// Whether trees that an ended process has left are kept, while interfaces are prepared.
@@ -177,45 +176,6 @@ impl Driver {
         }
     }
 
-    /// Prepares the interface of this name, if it exists.
-    ///
-    /// - **Errors**: the kernel's. What was prepared before is taken back, unless trees are kept.
-    pub(super) async fn prepare(&mut self, interface: &str) -> Result<(), KernelFailure> {
-        let prepared = async {
-            // An interface that does not exist yet is looked at with its first flow.
-            let Some(link) = self.kernel.link(interface).await? else { return Ok(()) };
-            // The policy may have an alternative name (IFLA_ALT_IFNAME) for it.
-            let link = Link { name: interface.to_owned(), ..link };
-            let index = link.index;
-            if let Some(root) = self.root_to_read(&link) {
-                let root = in_time(index, PATIENCE, root).await.or_else(ClaimedRoot::unread)?;
-                let root = match self.keeps_trees {
-                    true => root.keep(|| self.kernel.kept_root(index)),
-                    false => root,
-                };
-                self.seen(&link, root);
-            }
-            Ok(())
-        };
-        let prepared = prepared.await;
-        match prepared {
-            Ok(()) => self.idle().await,
-            // The next start adopts what flows have.
-            Err(_) if self.keeps_trees => self.is_shut_down = true,
-            // All or nothing: the trees of the interfaces before this one are removed.
-            Err(_) => self.shut_down().await,
-        }
-        prepared
-    }
-
-    /// Deletes what ended processes have left: on interfaces that are not managed, or not by the kernel.
-    pub(super) async fn sweep(&mut self) {
-        // The claims of this engine are on these.
-        let except = self.claims.keys().copied().collect();
-        // A process that may not program leaves them.
-        let _ = timeout(STOP_PATIENCE, self.kernel.sweep(except)).await;
-    }
-
     pub(super) async fn run(
         mut self,
         mut inbox: Inbox,
@@ -275,7 +235,7 @@ impl Driver {
     }
 
     /// Removes what was programmed, once the changes under way are applied.
-    async fn shut_down(&mut self) {
+    pub(super) async fn shut_down(&mut self) {
         // What does not end in time is left: its interface does not answer.
         let _ = timeout(STOP_PATIENCE, self.idle()).await;
         for _ in 0..STOP_ATTEMPTS {
@@ -319,6 +279,45 @@ impl Driver {
                 Some(Work::Job(index, job)) => self.perform(index, job),
             }
         }
+    }
+
+    /// Applies a change of the manager.
+    fn apply_change(&mut self, index: u32, id: ChangeId, change: Change) {
+        let receiving = self.receiving_change(index, id);
+        // One that the kernel cannot have gets the class once it can.
+        let receiving = match receiving {
+            Some(ReceiverChange { flow, receiver, .. }) if receiver.lacking.is_some() => {
+                self.core().receiving.insert(flow);
+                self.receivers.insert(index, receiver);
+                None
+            }
+            receiving => receiving,
+        };
+        let operations = change.ops.len() + receiving.as_ref().map_or(0, ReceiverChange::operations);
+        let flow = receiving.as_ref().map(|receiving| receiving.flow.clone());
+        let begun = self.begun(index, &change);
+        let kernel = Arc::clone(&self.kernel);
+        let both = in_time(index, patience(operations), async move {
+            let states = match change.ops.is_empty() {
+                true => Vec::new(),
+                false => kernel.apply(index, change.clone()).await?,
+            };
+            let Some(receiving) = receiving else { return Ok(AppliedChange { states, receiver: None }) };
+            match receiving.carry_out(&*kernel, index).await {
+                Ok(receiver) => Ok(AppliedChange { states, receiver: Some(receiver) }),
+                Err(why) => match why.failure() {
+                    // Its flow gets a class once the kernel can have one.
+                    None => Ok(AppliedChange { states, receiver: None }),
+                    Some(failure) => {
+                        // What has failed first is the error.
+                        let _ = kernel.apply(index, change.undo()).await;
+                        Err(failure)
+                    }
+                },
+            }
+        });
+        self.calls
+            .push(Box::pin(async move { Returned::Applied { index, id, flow, begun, result: both.await } }));
     }
 
     fn perform(&mut self, index: u32, job: Job) {
@@ -469,79 +468,6 @@ impl Driver {
             None => self.core().reserve(request, placement, reply),
             Some(root) => self.look_first(link, root, EngineCommand::Reserve { submission, reply }),
         }
-    }
-
-    /// Reads the root of an interface that is not known before a request is executed.
-    pub(super) fn look_first(
-        &mut self,
-        link: Arc<Link>,
-        root: KernelFuture<ClaimedRoot>,
-        request: EngineCommand,
-    ) {
-        self.queues.call(link.index);
-        let root = in_time(link.index, PATIENCE, root);
-        self.calls.push(Box::pin(async move { Returned::Looked { link, root: root.await, request } }));
-    }
-
-    fn looked(&mut self, link: &Link, root: Result<ClaimedRoot, KernelFailure>, request: EngineCommand) {
-        self.queues.returned(link.index);
-        match (root.or_else(ClaimedRoot::unread), request) {
-            (Ok(root), request) => {
-                self.seen(link, root);
-                self.queues.resume(link.index, request);
-            }
-            (Err(failure), EngineCommand::Reserve { submission, reply }) => {
-                let interface = link.name.clone();
-                let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
-                self.core().refuse(&submission.placement, refusal, reply);
-            }
-            // Its route is looked up again.
-            (Err(_), request) => {
-                drop(request);
-                self.routes_changed();
-            }
-        }
-    }
-
-    /// The call that reads what is installed at the root of an interface, where the engine has a use for it.
-    pub(super) fn root_to_read(&mut self, link: &Link) -> Option<KernelFuture<ClaimedRoot>> {
-        let policy = Arc::clone(self.core().manager.ledger().policy());
-        // A claim of this engine would keep it out.
-        self.claims.remove(&link.index);
-        let interface = policy.interface(&link.name)?;
-        match interface.enforcement {
-            Enforcement::UserSpace => {
-                let unread = ClaimedRoot { root: Root::Default, claim: None, saved: None };
-                Some(Box::pin(std::future::ready(Ok(unread))))
-            }
-            // What was taken over once is not taken again: another program insists on its qdisc.
-            Enforcement::Auto | Enforcement::Kernel
-                if interface.takeover && !self.taken_over.contains_key(&link.index) =>
-            {
-                Some(self.kernel.take_over(link.index))
-            }
-            Enforcement::Auto | Enforcement::Kernel => Some(self.kernel.root(link.index)),
-        }
-    }
-
-    /// An interface was looked at: the manager prepares it.
-    pub(super) fn seen(&mut self, link: &Link, ClaimedRoot { root, claim, saved }: ClaimedRoot) {
-        if let Some(saved) = saved {
-            self.taken_over.insert(link.index, saved);
-        }
-        if let Some(claim) = claim {
-            self.claims.insert(link.index, claim);
-        }
-        let Link { index, mtu, speed, shares_wire_with, .. } = *link;
-        let interface = link.name.clone();
-        self.core().feed(Input::Seen(Seen { interface, index, mtu, speed, shares_wire_with, root }));
-        // What was reported of the link comes after it was read for a request, or is about to come.
-        let reported = self.upkeep.links.get(&index);
-        if !reported.map_or(link.carries, |state| state.carries) {
-            self.link_changed(index, false);
-        }
-        self.schedule_upkeep(&link.name);
-        self.look_at_parents(&link.name);
     }
 
     /// Looks at the sockets of reserved flows, and reports what is seen of their peers.

@@ -64,6 +64,8 @@ mod kept;
 mod kernel;
 mod lingering;
 mod local;
+mod local_links;
+mod looking;
 mod meter;
 mod owed;
 mod owner;

@@ -1,31 +1,74 @@
-//! What a client's request asks for, by the policy's templates and rules.
+//! A client's request becomes one of admission: what it asks for, by the policy's templates and rules.
 
 use flowspec::Qos;
+use tokio::sync::oneshot;
 
 use super::ask::What;
 use super::clock::{self, ManagerClock};
+use super::core::{Caller, Core};
 use super::request::{Placement, Rendition, ReservationRequest};
-use crate::admission::{Ladder, NewFlow, Refusal, Request};
+use super::reservation::ReserveReply;
+use crate::admission::{Decision, Ladder, NewFlow, Operation, Refusal, RefusedRequest, Request, RequestKind};
 use crate::policy::Policy;
 
+impl Core {
+    /// Resolves a client's request under the policy and submits it.
+    pub(super) fn reserve(
+        &mut self,
+        request: &ReservationRequest,
+        placement: &Placement,
+        reply: oneshot::Sender<ReserveReply>,
+    ) {
+        match request_for(self.manager.ledger().policy(), self.clock, request, placement) {
+            Ok(ladder) => {
+                // An interface that the request names is no choice of the kernel.
+                let route = request.interface.is_none().then(|| request.route());
+                let caller = Caller::Reserve { id: placement.id.clone(), route, reply };
+                self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
+            }
+            Err(refusal) => self.refuse(placement, refusal, reply),
+        }
+    }
+
+    /// What a client asks for in place of its reservation, by the policy's templates and rules.
+    ///
+    /// - **Errors**: the refusal.
+    pub(super) fn renditions(
+        &self,
+        request: &ReservationRequest,
+        interface: &str,
+    ) -> Result<Vec<Rendition>, Box<Decision>> {
+        let ledger = self.manager.ledger();
+        let resolved = resolve(ledger.policy(), request, interface);
+        match resolved {
+            Ok(ResolvedAsk { first, renditions, .. }) => {
+                let lower = renditions.into_iter().map(|(name, qos)| Rendition { template: Some(name), qos });
+                Ok(std::iter::once(first).chain(lower).collect())
+            }
+            Err(refusal) => {
+                let id = request.ask.id.clone();
+                let kind = id.map_or(RequestKind::Query, |id| RequestKind::Renegotiate { id });
+                let request = RefusedRequest { kind, interface: Some(interface.to_owned()), refusal };
+                Err(Box::new(ledger.refused(self.now(), request)))
+            }
+        }
+    }
+}
+
 /// What a request asks for under a policy.
-pub(super) struct ResolvedAsk {
+struct ResolvedAsk {
     /// What it accepts first, or best effort.
-    pub(super) first: Rendition,
+    first: Rendition,
     /// The flowspecs that it accepts in their place, best first, each with the name of its template.
-    pub(super) renditions: Vec<(String, Qos)>,
-    pub(super) class: Option<String>,
-    pub(super) group: Option<String>,
+    renditions: Vec<(String, Qos)>,
+    class: Option<String>,
+    group: Option<String>,
 }
 
 /// What a request for a flow on this interface asks for.
 ///
 /// - **Errors**: a template that the policy does not have.
-pub(super) fn resolve(
-    policy: &Policy,
-    request: &ReservationRequest,
-    interface: &str,
-) -> Result<ResolvedAsk, Refusal> {
+fn resolve(policy: &Policy, request: &ReservationRequest, interface: &str) -> Result<ResolvedAsk, Refusal> {
     let ReservationRequest { ask, subject, .. } = request;
     let template = |name: &String| match policy.templates.get(name) {
         Some(template) => Ok((name.clone(), template.qos)),
@@ -57,7 +100,7 @@ pub(super) fn resolve(
 /// The admission request that a client's request stands for, by the policy's templates and rules.
 ///
 /// - **Errors**: a template that the policy does not have.
-pub(super) fn request_for(
+fn request_for(
     policy: &Policy,
     clock: ManagerClock,
     request: &ReservationRequest,
