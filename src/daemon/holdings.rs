@@ -14,18 +14,18 @@ use tokio::task::AbortHandle;
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
 use super::journal::Journal;
 use super::notices::{Notices, Process};
-use super::saved::{HeldSocket, SavedFlow, SavedGroup, StateLine};
+use super::saved::HeldSocket;
 use super::state_log::Key;
 use crate::admission::Decision;
 use crate::admission::GroupRequest;
 use crate::control::{ClientNotice, DecisionDetails, ReleaseCall};
-use crate::engine::{Admitted, Granted, KeptReservation, Lingering, Reservation, ReservationState, Usage};
+use crate::engine::{Admitted, Granted, Lingering, Reservation, ReservationState, Usage};
 
 /// The reservations of all clients.
 pub(super) struct Reservations {
     state: Mutex<State>,
     notices: Arc<Notices>,
-    journal: Arc<Journal>,
+    pub(super) journal: Arc<Journal>,
     /// This run of the daemon.
     epoch: Arc<str>,
     /// A connection has ended, and sockets of its reservations may have as well.
@@ -34,19 +34,19 @@ pub(super) struct Reservations {
 
 /// What is gone through is in an order, so that the same calls are followed by the same releases.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// By their ids.
-    held: BTreeMap<String, Held>,
+    pub(super) held: BTreeMap<String, Held>,
     /// The ids by the cookies of the sockets.
-    sockets: HashMap<u64, String>,
+    pub(super) sockets: HashMap<u64, String>,
     /// The flows that wait for capacity.
     waiting: BTreeMap<String, Waiting>,
     /// The groups that clients have made.
-    groups: BTreeMap<String, HeldGroup>,
+    pub(super) groups: BTreeMap<String, HeldGroup>,
     /// The connections that are open.
     open: HashSet<ConnectionId>,
     /// How many ids each user has.
-    counts: HashMap<u32, usize>,
+    pub(super) counts: HashMap<u32, usize>,
 }
 
 struct Waiting {
@@ -363,7 +363,7 @@ impl Reservations {
     }
 
     /// Notifies the client of the reservation's loss, and of its start where it was made ahead.
-    fn watch(self: &Arc<Self>, id: &str, client: Client, state: &Arc<ReservationState>) {
+    pub(super) fn watch(self: &Arc<Self>, id: &str, client: Client, state: &Arc<ReservationState>) {
         let (holdings, of, flow) = (Arc::downgrade(self), Arc::downgrade(state), id.to_owned());
         state.on_begin(move |admitted| {
             let Some(holdings) = holdings.upgrade() else { return };
@@ -390,123 +390,12 @@ impl Reservations {
         });
     }
 
-    /// A reservation was granted again that a daemon before this one had granted. `false` where another reservation has its
-    /// id or its socket.
-    pub(super) fn adopt(self: &Arc<Self>, flow: &SavedFlow, granted: Granted) -> bool {
-        let SavedFlow { uid, pid, epoch, socket, reservation: kept } = flow;
-        let client = Client { connection: ConnectionId::BEFORE, process: Process { uid: *uid, pid: *pid } };
-        let Granted { admitted, reservation, decision } = granted;
-        let requester = Requester {
-            client: kept.client.clone(),
-            group: kept.group.clone(),
-            owner: kept.owner.clone(),
-            setup_priority: kept.setup_priority,
-            holding_priority: kept.holding_priority,
-            names_interface: false,
-        };
-        let (reserved, decision) = (reservation.state(), Box::new(decision));
-        let (since, is_committed) = (clock::now(), kept.is_established);
-        let mut state = self.state();
-        let has_socket = |socket: &HeldSocket| state.sockets.contains_key(&socket.cookie);
-        if state.held.contains_key(&kept.id) || socket.as_ref().is_some_and(has_socket) {
-            return false;
-        }
-        let held = Held {
-            client,
-            granted: Some(HeldGrant { reservation, admitted, decision, requester, since, is_committed }),
-            socket: *socket,
-            is_doubtful: socket.is_some_and(|socket| !socket.is_listed),
-            epoch: epoch.as_str().into(),
-            is_claimed: false,
-        };
-        state.held.insert(kept.id.clone(), held);
-        *state.counts.entry(*uid).or_default() += 1;
-        if let Some(socket) = socket {
-            state.sockets.insert(socket.cookie, kept.id.clone());
-        }
-        drop(state);
-        self.watch(&kept.id, client, &reserved);
-        true
-    }
-
-    /// A group was made again that a daemon before this one had made.
-    pub(super) fn adopt_group(&self, group: &SavedGroup) {
-        let process = Process { uid: group.uid, pid: group.pid };
-        let client = Client { connection: ConnectionId::BEFORE, process };
-        self.group_made(group.request(), client);
-    }
-
-    /// Ends what no client has claimed and no socket keeps. Gives the ids of the reservations, and of the groups, which
-    /// the engine has to end.
-    pub(super) fn end_unclaimed(&self, live: &HashSet<u64>) -> (Vec<String>, Vec<String>) {
-        let mut state = self.state();
-        for held in state.held.values_mut() {
-            if let Some(socket) = &mut held.socket {
-                socket.is_listed |= live.contains(&socket.cookie);
-            }
-        }
-        let ended = state.end_where(|_, held| {
-            !held.is_claimed && held.granted.is_some() && !held.socket.is_some_and(|socket| socket.is_listed)
-        });
-        let groups = keys(&state.groups, |group| group.client.connection == ConnectionId::BEFORE);
-        groups.iter().for_each(|id| drop(state.groups.remove(id)));
-        drop(state);
-        groups.iter().for_each(|id| self.journal.note(Key::Group(id.clone())));
-        let ids = ended.iter().map(|reservation| reservation.id().to_owned()).collect();
-        self.release_all(ended);
-        (ids, groups)
-    }
-
-    /// What is written down of something that is held; `kept` is what the engine knows of a reservation.
-    pub(super) fn line(&self, key: &Key, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> StateLine {
-        match key {
-            Key::Flow(id) => match self.saved(id, kept) {
-                Some(flow) => StateLine::Flow(Box::new(flow)),
-                None => key.ended(),
-            },
-            Key::Group(id) => match self.state().groups.get(id) {
-                Some(HeldGroup { client, request }) => StateLine::Group(Box::new(SavedGroup::of(
-                    request,
-                    client.process.uid,
-                    client.process.pid,
-                ))),
-                None => key.ended(),
-            },
-        }
-    }
-
-    fn saved(&self, id: &str, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> Option<SavedFlow> {
-        let (client, epoch, socket, (requester, is_committed)) = {
-            let state = self.state();
-            let held = state.held.get(id)?;
-            let granted = held.granted.as_ref()?;
-            let request = (granted.requester.clone(), granted.is_committed);
-            (held.client, held.epoch.to_string(), held.socket, request)
-        };
-        // The engine has locks of its own.
-        let mut reservation = kept(id)?;
-        reservation.client = requester.client;
-        reservation.owner = requester.owner;
-        // The engine may learn of it just now.
-        reservation.is_established |= is_committed;
-        (reservation.setup_priority, reservation.holding_priority) =
-            (requester.setup_priority, requester.holding_priority);
-        Some(SavedFlow { uid: client.process.uid, pid: client.process.pid, epoch, socket, reservation })
-    }
-
-    /// Everything that is written down.
-    pub(super) fn written(&self) -> Vec<Key> {
-        let state = self.state();
-        let flows = state.held.keys().cloned().map(Key::Flow);
-        state.groups.keys().cloned().map(Key::Group).chain(flows).collect()
-    }
-
     /// The run of the daemon.
     pub(super) fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    fn release_all(&self, reservations: impl IntoIterator<Item = Reservation>) {
+    pub(super) fn release_all(&self, reservations: impl IntoIterator<Item = Reservation>) {
         for reservation in reservations {
             self.changed(reservation.id());
             reservation.end(Lingering::Nothing);
@@ -544,7 +433,7 @@ impl Reservations {
         Some(answer)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // The maps are whole between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -576,7 +465,7 @@ impl State {
         held.granted.map(|granted| granted.reservation)
     }
 
-    fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {
+    pub(super) fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {
         let ids: Vec<_> =
             self.held.iter().filter(|(id, held)| ends(id, held)).map(|(id, _)| id.clone()).collect();
         ids.iter().filter_map(|id| self.end(id)).collect()
@@ -628,6 +517,6 @@ impl Drop for Requested {
     }
 }
 
-fn keys<T>(map: &BTreeMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {
+pub(super) fn keys<T>(map: &BTreeMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {
     map.iter().filter(|(_, value)| is(value)).map(|(id, _)| id.clone()).collect()
 }

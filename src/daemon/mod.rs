@@ -21,7 +21,7 @@
 //!
 //! # After a kill
 //!
-//! `journal` writes down what is held, as `state_log` says in lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
+//! `journal` writes down what is held, as `holdings_kept` gives it and as `state_log` says in lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
 //! engine grant everything again, and ends after a grace period what neither a client nor a socket has claimed.
 //!
 //! # Order of calls
@@ -39,6 +39,7 @@ mod error;
 mod flow_table;
 mod held;
 mod holdings;
+mod holdings_kept;
 #[cfg(feature = "cli")]
 mod http;
 mod journal;
