@@ -2,8 +2,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "policy/changes.rs"]
+mod changes;
+
 use flowspec::{Bytes, Peak, Rate, ServiceType};
-use gqos::policy::{Code, Enforcement, Policy, PolicyChanges, Protocol, Severity, Source, Subject};
+use gqos::policy::{Code, Enforcement, Policy, Protocol, Severity, Source, Subject};
 
 fn parse(text: &str) -> Result<Policy, Vec<(Code, String)>> {
     parse_all(&[text])
@@ -560,42 +563,4 @@ fn a_network_of_mapped_addresses_matches_ipv4_peers() {
         let subject = Subject { protocol: Protocol::Udp, local_port: 0, peer: peer.parse().unwrap() };
         assert_eq!(policy.rule_for(&subject, "eth0").is_some(), matches, "{peer}");
     }
-}
-
-/// What a policy with these rules and clients changes compared with another, as text.
-#[track_caller]
-fn check_changes(before: &str, after: &str, expected: &str) {
-    let [before, after] = [before, after].map(|text| {
-        let head = "[template.a]\nsending = { service_type = \"best_effort\" }\n[template.b]\nsending = { service_type = \"best_effort\" }\n";
-        parse(&format!("{HEAD}{head}{text}")).expect(text)
-    });
-    let changes = PolicyChanges::between(&before, &after);
-    assert_eq!(changes.to_string(), expected);
-    assert_eq!(changes.is_empty(), expected.is_empty());
-}
-
-#[test]
-fn differences_are_listed_key_by_key() {
-    let rule = |port: u16, template: &str| {
-        format!("[[rule]]\nmatch = {{ local_port = {port} }}\ntemplate = \"{template}\"\n")
-    };
-    let [first, second, third] = [rule(1, "a"), rule(2, "a"), rule(3, "b")];
-    check_changes(&first, &format!("# moved\n{first}"), "");
-    check_changes(
-        &format!("{first}{third}"),
-        &format!("{first}{second}{third}"),
-        "rule 2: added: match.local_port = [2], template = \"a\"\n",
-    );
-    check_changes(
-        &format!("{first}{second}{third}"),
-        &format!("{second}{third}"),
-        "rule 1: removed: match.local_port = [1], template = \"a\"\n",
-    );
-    check_changes(&first, &rule(1, "b"), "rule 1.template: \"a\" → \"b\"\n");
-    check_changes("[class.c]\n", "[class.c]\nshare = \"50%\"\n", "class.c.share: none → \"50%\"\n");
-    check_changes(
-        "[class.c]\ndead_after = \"40 s\"\n[client.\"x-*\"]\n[client.\"*\"]\n",
-        "[class.c]\n[client.\"*\"]\n[client.\"x-*\"]\n",
-        "class.c.dead_after: \"40 s\" → none\nthe order of the clients: [\"x-*\", \"*\"] → [\"*\", \"x-*\"]\n",
-    );
 }

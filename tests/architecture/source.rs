@@ -10,6 +10,8 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 pub(crate) struct Source {
     /// Relative to the repository, with `/`.
     pub(crate) path: String,
+    /// How many lines the file has, with comments and tests.
+    pub(crate) lines: usize,
     tokens: Vec<Token>,
     /// The same without what `#[cfg(test)]` adds.
     pub(crate) shipped: Vec<Token>,
@@ -105,12 +107,7 @@ impl Source {
         let mut tokens = Vec::new();
         flatten(stream, &mut tokens);
         let shipped = without_tests(&tokens);
-        Self { path, tokens, shipped }
-    }
-
-    /// Lines with code on them; the tests inside a library's file do not count.
-    pub(crate) fn code_lines(&self) -> usize {
-        code_lines(&self.shipped)
+        Self { path, lines: text.lines().count(), tokens, shipped }
     }
 
     pub(crate) fn functions(&self) -> Vec<Function> {
