@@ -12,8 +12,8 @@ use gqos::policy::Policy;
 use super::failure::{CommandFailure, Exit};
 use super::output::write;
 
-/// The directory of a demo, empty at first. Dropped, it is empty again, and removed if it was made. One that a demo has left which
-/// was killed is removed when the next one makes its own.
+/// The directory of a demo, empty at first. On drop its files are removed, and the directory as well if the demo made it.
+/// A directory that is left by a demo that was killed is removed when the next demo makes its own.
 pub(super) struct DemoDirectory {
     files: DemoFiles,
     /// Locked as long as this process has it: no other demo removes it.
@@ -57,7 +57,7 @@ impl DemoDirectory {
     ///
     /// - **Errors**: it cannot be made.
     fn make_below(below: &Path) -> Result<Self, CommandFailure> {
-        // Another demo may take it for one that was left before it is locked, and remove it.
+        // Before the directory is locked, another demo may treat it as left over and remove it.
         for _ in 0..MOST_TRIES {
             let name =
                 random_name().map_err(|failure| CommandFailure::new(Exit::OsError, anyhow!(failure)))?;

@@ -254,7 +254,7 @@ impl fmt::Display for Budget {
     }
 }
 
-/// Reads the policy again when it is told to.
+/// Reads the policy again on SIGHUP.
 struct Reloads<'a> {
     arguments: &'a Arguments,
     handle: ServerHandle,

@@ -101,7 +101,7 @@ pub enum ControlError {
     #[serde(rename = "org.gqos.Stopped")]
     #[error("the daemon ends")]
     Stopped {},
-    /// A client's own: the reply is none of this protocol.
+    /// Made by a client, and never sent: the reply does not follow the protocol.
     #[serde(rename = "org.gqos.Unreadable")]
     #[error("a reply that this version does not read: {problem}")]
     Unreadable { problem: String },

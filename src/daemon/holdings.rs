@@ -32,7 +32,7 @@ pub(super) struct Reservations {
     doubt: Notify,
 }
 
-/// What is gone through is in an order, so that the same calls are followed by the same releases.
+/// Maps that are iterated are ordered, so that the same calls lead to the same releases in the same order.
 #[derive(Default)]
 pub(super) struct State {
     /// By their ids.
@@ -91,7 +91,7 @@ pub(super) struct LeftBehind {
 }
 
 impl Reservations {
-    /// What is held in this run of the daemon, `epoch`; the journal is told what changes.
+    /// No reservations yet, in the run `epoch` of the daemon. The journal is notified of each change.
     pub(super) fn new(notices: Arc<Notices>, journal: Arc<Journal>, epoch: &str) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),

@@ -110,7 +110,7 @@ impl Reservations {
         let mut reservation = kept(id)?;
         reservation.client = requester.client;
         reservation.owner = requester.owner;
-        // The engine may learn of it just now.
+        // The client has committed, and the engine may not have handled that yet.
         reservation.is_established |= is_committed;
         (reservation.setup_priority, reservation.holding_priority) =
             (requester.setup_priority, requester.holding_priority);

@@ -46,7 +46,7 @@ impl Recovery {
         Self::of(contents(path), (path, system))
     }
 
-    /// The same of what is in the file; `None` where there is none.
+    /// The same from the contents of the file; `None` where the file does not exist.
     pub(super) fn of(contents: io::Result<Option<Vec<u8>>>, (path, system): (&Path, &str)) -> Self {
         let mut recovery = Self::default();
         let problem = |problem: &dyn fmt::Display| format!("{}: {problem}; it is ignored", path.display());
@@ -137,7 +137,7 @@ pub(super) fn state_path(socket: &Path) -> PathBuf {
     path.into()
 }
 
-/// The bytes of a state file; `None` where there is none.
+/// The bytes of a state file; `None` where it does not exist.
 ///
 /// - **Errors**: it cannot be read, or is not what a daemon of this user writes.
 fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {

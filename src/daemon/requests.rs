@@ -81,7 +81,7 @@ pub(super) fn check_names(names: &[(&str, Option<&str>)]) -> Result<(), ControlE
     long.map_or(Ok(()), Err)
 }
 
-/// The error of a call that the engine has failed; a refusal is none.
+/// The error of a call that has failed in the engine. A refusal is an answer, and no error.
 pub(super) fn failed(error: EngineError) -> ControlError {
     match error {
         EngineError::Kernel(failure) => ControlError::Kernel { failure },

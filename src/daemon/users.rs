@@ -122,8 +122,8 @@ impl Drop for Counted {
         state.connections -= 1;
         if let Some(user) = state.users.get_mut(&self.uid) {
             user.connections -= 1;
-            // What its calls have taken is kept as long as it has a connection: one that reconnects gets a full bucket, which
-            // the limit of its connections bounds.
+            // The user's bucket of calls is dropped with its last connection: a user that reconnects gets a full bucket,
+            // which the limit of its connections bounds.
             if user.connections == 0 {
                 state.users.remove(&self.uid);
             }

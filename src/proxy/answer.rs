@@ -73,7 +73,7 @@ pub(super) fn not_enough_bandwidth(proxy: &Proxy, error: &ConnectError, sequence
     text.into_bytes()
 }
 
-/// The decision as JSON, or the error that is none.
+/// The decision as JSON; the text of the error where there is no decision.
 fn refusal(error: &ConnectError) -> String {
     let described = || json!({ "ok": false, "error": error.wsa().name(), "message": error.to_string() });
     let json = error.decision().and_then(|decision| serde_json::to_value(decision).ok());

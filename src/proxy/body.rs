@@ -76,7 +76,7 @@ impl Body {
 }
 
 impl Chunk {
-    /// What comes after this byte, which is none of the data; `None` at the end of the body.
+    /// The state after a byte of the framing between the data; `None` at the end of the body.
     fn next(self, byte: u8) -> Result<Option<Self>, Malformed> {
         let next = match (self, byte) {
             (Self::Size { digits, size }, digit) if digit.is_ascii_hexdigit() && digits < 16 => {

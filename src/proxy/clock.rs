@@ -1,4 +1,4 @@
-//! The clock of the proxy: the only file of it that reads one.
+//! The clock of the proxy: no other file of the module reads one.
 
 use std::time::{Duration, SystemTime};
 

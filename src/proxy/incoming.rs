@@ -1,4 +1,4 @@
-//! The start of a client's connection: what is read of it before anything is passed on.
+//! The start of a client's connection: the bytes that are read before any is passed on.
 
 use std::io;
 use std::time::Duration;

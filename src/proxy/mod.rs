@@ -36,7 +36,7 @@
 //! 2. What the protocol shows is read: the head of an HTTP or RTSP request, the ClientHello of TLS. The bytes, the time and
 //!    the number of connections are limited.
 //! 3. The first rule that matches gives the templates; [`Flow::reserve`](crate::connect::Flow::reserve) asks for them. A refused client is answered
-//!    as the policy says, and the origin learns nothing of it.
+//!    as the policy says, and the origin gets no connection.
 //! 4. The origin is connected, and both directions are copied. At most one buffer of each direction is held: a client that
 //!    reads slowly slows its origin down. The end of one direction leaves the other one open; a reset is passed on as one.
 //! 5. The [`ConnectionRecord`] says how it went.

@@ -1,4 +1,4 @@
-//! Listens for the clients of all proxies of a policy, until it is told to end.
+//! Listens for the clients of all proxies of a policy, until it is asked to stop.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ struct Replace {
     answer: oneshot::Sender<Result<Replaced, ProxyError>>,
 }
 
-/// What is to be served after tables are replaced: nothing of it is in use yet.
+/// The listeners and tables that replace the current ones; none of them is in use yet.
 #[derive(Default)]
 struct Next {
     /// The place of each listener that stays, and its next table.
@@ -198,8 +198,8 @@ impl Server {
 impl ServerHandle {
     /// Uses these tables for the clients that come from now on; those that are served keep theirs.
     ///
-    /// A listener stays where its address does. One that no table has any more is closed, and drains as at the end of the
-    /// server.
+    /// A listener whose address is in the new tables stays open. The others are closed, and their connections drain as at
+    /// the end of the server.
     ///
     /// - **Errors**: a listener cannot be opened, or a page cannot be read: nothing is changed then. The server has ended.
     pub async fn replace(&self, proxies: BTreeMap<String, Proxy>) -> Result<Replaced, ProxyError> {

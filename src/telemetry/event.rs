@@ -384,7 +384,7 @@ pub struct ClassMeasured {
 pub struct PolicyReloaded {
     /// The files it was read from.
     pub sources: Vec<String>,
-    /// What it changes, and where the ledger differs from one that starts under it.
+    /// What it changes, and where the ledger differs from a ledger that starts under the policy.
     #[serde(flatten)]
     pub reload: Reload,
 }

@@ -77,7 +77,7 @@ impl ControlClient {
 
     /// The next reply.
     ///
-    /// - **Errors**: the daemon has ended; the reply is none of the protocol.
+    /// - **Errors**: the daemon has ended; the reply does not follow the protocol.
     pub(super) fn reply(&mut self) -> Result<Reply, CommandFailure> {
         let mut buffer = vec![0; 1 << 16];
         loop {

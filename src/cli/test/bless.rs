@@ -78,7 +78,7 @@ fn passes(file: &File, text: &str, tests: &[Selected<'_>]) -> bool {
     verdicts.all(|verdict| !matches!(verdict, Verdict::Failed(_)))
 }
 
-/// Replaces the whole file at once: one that is half written would not be a test any more.
+/// Replaces the whole file at once: a crash in between leaves either the old file or the new one.
 fn replace(file: &File, text: &str) -> Result<(), CommandFailure> {
     let fresh = format!("{}.new", file.name);
     let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file.name));

@@ -96,7 +96,7 @@ fn add_directories(arguments: &Arguments, files: &FileWatch) -> Result<(), gqos:
     }
     wanted.extend(inputs(arguments).keys().map(|path| parent(path).to_owned()));
     for directory in wanted {
-        // One that is not there appears in the nearest directory that is.
+        // A directory that does not exist yet is seen through its nearest ancestor that does.
         let present =
             directory.ancestors().find(|directory| directory.is_dir() || directory.as_os_str().is_empty());
         let present = present.filter(|directory| !directory.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! The files of the audit log: the one that is written, and those before it.
+//! The files of the audit log: the current one, and its predecessors by rotation.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};

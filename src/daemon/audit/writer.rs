@@ -124,7 +124,7 @@ impl Writer {
 
     fn rotate(&mut self) {
         let result = self.files.rotate();
-        // Where no new file can be made, this one goes on.
+        // If no new file can be made, writing continues in the current one.
         (self.written, self.began) = (0, self.now);
         if self.note("rename", result) {
             self.state();

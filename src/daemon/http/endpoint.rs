@@ -89,7 +89,7 @@ impl Drop for HttpEndpoint {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It waits for nothing but what it computes. A panic of it has been printed.
+            // The thread ends as soon as its current computation does. Its panic, if any, was printed by the panic hook.
             let _ = thread.join();
         }
     }

@@ -1,7 +1,7 @@
 //! The HTTP endpoint: metrics, health, readiness and a page for people, on a loopback port or a socket of this host.
 //!
 //! Off unless the policy or the command line turns it on. It reads and changes nothing, so that GET and HEAD are its only
-//! methods. It has a thread and a runtime of its own: what a client of it does delays no admission.
+//! methods. It has a thread and a runtime of its own, so that its clients cannot delay admission.
 //!
 //! # How a request is served
 //!

@@ -15,8 +15,8 @@ pub struct AuditRun {
     pub pid: u32,
 }
 
-/// A digest of what a policy says, whatever its files are called and however they are laid out. How the daemon
-/// is reached and what proxies do is no part of it.
+/// A digest of what a policy says, whatever its files are called and however they are laid out. The settings of
+/// the daemon and the tables of proxies are not part of it.
 ///
 /// FNV-1a with 64 bits: it tells policies apart, and is no signature.
 pub fn policy_digest(policy: &Policy) -> String {

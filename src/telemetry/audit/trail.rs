@@ -59,7 +59,7 @@ impl AuditTrail {
             AuditFact::Adopted { operation, decision } => {
                 let fields = Fields::of_operation(operation, epoch);
                 let line = Line { held: true, pid, fields, ..Line::default() };
-                // What goes on needs no verdict; what does not has ended with it.
+                // A flow that was adopted needs no verdict. A refused one has ended with the process that was killed.
                 let refusal = Some(&**decision).filter(|decision| !decision.is_ok());
                 self.write(&mut text, (audited.at, operation.kind().name()), line, refusal);
             }
