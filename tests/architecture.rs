@@ -313,6 +313,37 @@ fn textual_errors_are_found_in_every_form() {
     check("fn a(f: Result<fn(u8, String) -> String, Error>) -> io::Result<String> {}", 0);
 }
 
+/// Reasons, events, kinds and errors get more variants: their enums are `#[non_exhaustive]`. The others are closed by their
+/// nature, and listed.
+#[test]
+fn public_enums_are_closed_by_decision() {
+    let mut found: Vec<_> = sources(PACKAGES)
+        .into_iter()
+        .filter(|source| !source.path.starts_with("src/cli/"))
+        .flat_map(|source| {
+            source.exhaustive_enums().into_iter().map(|name| format!("{} {name}", source.path))
+        })
+        .collect();
+    found.sort();
+    let listed = include_str!("architecture/closed_enums.txt").lines().filter(|line| !line.starts_with('#'));
+    let listed: Vec<_> = listed.collect();
+    assert_eq!(
+        found, listed,
+        "add #[non_exhaustive], or list the enum in tests/architecture/closed_enums.txt"
+    );
+}
+
+#[test]
+fn attributes_of_public_enums_are_found() {
+    let check = |text: &str, expected: &[&str]| {
+        assert_eq!(Source::parse("src/lib.rs".into(), text).exhaustive_enums(), expected, "{text}");
+    };
+    check("pub enum A { B } pub(crate) enum C { D } enum E { F }", &["A"]);
+    check("#[derive(Debug)] #[non_exhaustive] /// Text.\npub enum A { B }", &[]);
+    check("#[non_exhaustive] pub struct S; #[serde(rename_all = \"snake_case\")] pub enum A { B }", &["A"]);
+    check("#[non_exhaustive] pub enum A { B } pub enum C { D(u8), E { f: u8 } }", &["C"]);
+}
+
 #[test]
 fn prose_names_things_as_things() {
     let found = prose::refused();

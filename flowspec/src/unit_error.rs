@@ -2,6 +2,7 @@
 
 /// A kind of quantity that has a text form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Quantity {
     /// In whole bytes per second: [`Rate`](crate::Rate).
     Rate,

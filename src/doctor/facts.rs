@@ -28,6 +28,7 @@ pub struct Facts {
 
 /// How far a feature was tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum FeatureState {
     /// It was used in a namespace of its own.
     Tried(Result<(), KernelFailure>),

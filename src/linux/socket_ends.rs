@@ -20,6 +20,7 @@ pub struct SocketEnds {
 
 /// What was reported.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum EndedSockets {
     /// The cookies of sockets that have ended.
     Cookies(Vec<u64>),

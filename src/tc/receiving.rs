@@ -63,6 +63,7 @@ pub struct ReceivingChange {
 
 /// What the kernel has of the ifb of an interface, compared with what it is to have.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ReceivingState {
     /// Everything.
     Intact,

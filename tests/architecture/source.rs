@@ -110,6 +110,16 @@ impl Source {
         Self { path, lines: text.lines().count(), tokens, shipped }
     }
 
+    /// The public enums that a `match` of another package may list whole.
+    pub(crate) fn exhaustive_enums(&self) -> Vec<String> {
+        let tokens = &self.shipped;
+        let named = (0..tokens.len().saturating_sub(2))
+            .filter(|&at| tokens[at].is("pub") && tokens[at + 1].is("enum"));
+        let exhaustive =
+            named.filter(|&at| !attributes(&tokens[..at]).any(|token| token.is("non_exhaustive")));
+        exhaustive.filter_map(|at| Some(tokens[at + 2].word()?.to_owned())).collect()
+    }
+
     pub(crate) fn functions(&self) -> Vec<Function> {
         let tokens = &self.tokens;
         let named = (0..tokens.len().saturating_sub(1)).filter(|&at| tokens[at].is("fn"));
@@ -373,6 +383,30 @@ fn body(item: &[Token]) -> Option<usize> {
         }
     }
     None
+}
+
+/// The tokens of the attributes at the end of these.
+fn attributes(tokens: &[Token]) -> impl Iterator<Item = &Token> {
+    let mut start = tokens.len();
+    while start > 0 && matches!(tokens[start - 1].kind, Kind::Close) {
+        let (mut at, mut depth) = (start, 0);
+        loop {
+            at -= 1;
+            match tokens[at].kind {
+                Kind::Close => depth += 1,
+                Kind::Open(_) => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 || at == 0 {
+                break;
+            }
+        }
+        if at == 0 || !matches!(tokens[at - 1].kind, Kind::Punct('#')) {
+            break;
+        }
+        start = at - 1;
+    }
+    tokens[start..].iter()
 }
 
 fn code_lines(tokens: &[Token]) -> usize {

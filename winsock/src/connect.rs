@@ -52,6 +52,7 @@ impl<'a> ConnectRequest<'a> {
 
 /// What a connect call has done when it returns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ConnectOutcome {
     /// The connection is made, or the datagram socket has its peer.
     Connected,

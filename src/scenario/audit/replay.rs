@@ -29,6 +29,7 @@ pub struct AuditReplay {
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ReplayedLine {
     /// The policy has decided it.
     Decided(Box<Decision>, Option<Box<ComparedVerdict>>),
