@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 
 use super::super::ask::Ask;
 use super::super::local::LocalEngine;
+use super::super::request::ReservationRequest;
 use super::*;
 use crate::admission::{NewFlow, Reason, Request};
 use crate::linux::Link;
