@@ -43,7 +43,7 @@ pub struct Manager {
     pub(super) recorded: Option<RecordedGroups>,
     /// Whether an audit trail is kept.
     audits: bool,
-    last_change: u64,
+    pub(super) last_change: u64,
     /// How many inputs were handled since the invariants were checked.
     #[cfg(debug_assertions)]
     pub(super) unchecked: usize,
