@@ -60,7 +60,7 @@ impl DaemonServer {
 
     /// The classes of the policy, as far as the ledger knows their interfaces.
     pub(super) fn policy_classes(snapshot: &EngineSnapshot) -> Vec<PolicyClassRecord> {
-        let classes = snapshot.classes.iter().cloned().take(MOST_POLICY_CLASSES);
+        let classes = snapshot.classes.iter().take(MOST_POLICY_CLASSES).cloned();
         let record = |ClassTotals { interface, class, totals, flows }| PolicyClassRecord {
             interface,
             class,

@@ -56,11 +56,11 @@ impl Core {
 }
 
 /// What a request asks for under a policy.
-struct ResolvedAsk {
+pub(super) struct ResolvedAsk {
     /// What it accepts first, or best effort.
-    first: Rendition,
+    pub(super) first: Rendition,
     /// The flowspecs that it accepts in their place, best first, each with the name of its template.
-    renditions: Vec<(String, Qos)>,
+    pub(super) renditions: Vec<(String, Qos)>,
     class: Option<String>,
     group: Option<String>,
 }
@@ -68,7 +68,11 @@ struct ResolvedAsk {
 /// What a request for a flow on this interface asks for.
 ///
 /// - **Errors**: a template that the policy does not have.
-fn resolve(policy: &Policy, request: &ReservationRequest, interface: &str) -> Result<ResolvedAsk, Refusal> {
+pub(super) fn resolve(
+    policy: &Policy,
+    request: &ReservationRequest,
+    interface: &str,
+) -> Result<ResolvedAsk, Refusal> {
     let ReservationRequest { ask, subject, .. } = request;
     let template = |name: &String| match policy.templates.get(name) {
         Some(template) => Ok((name.clone(), template.qos)),

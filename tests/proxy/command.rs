@@ -280,6 +280,7 @@ fn with_a_daemon_the_budget_is_that_of_the_host() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another process is waited for, outside of a runtime")]
 fn without_the_daemon_clients_are_served_as_the_policy_says() {
     let files = Files::new(POLICY);
     let socket = files.path("gqos.sock");
