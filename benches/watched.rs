@@ -7,7 +7,12 @@
 //! cargo bench --bench watched
 //! ```
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark, which waits for another process"
+)]
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;

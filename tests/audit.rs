@@ -10,7 +10,7 @@ use gqos::failure::KernelCall;
 use gqos::flowspec::Errno;
 use gqos::manager::{Effect, Input, Manager, RequestId, Root, Seen};
 use gqos::policy::{GroupMode, Policy, Source};
-use gqos::scenario::audit::{AuditLine, AuditReplay, ComparedKind, ReplayedLine};
+use gqos::scenario::audit::{AuditLine, AuditRecord, AuditReplay, ComparedKind, ReplayedLine};
 use gqos::telemetry::audit::{AuditRun, AuditTrail};
 
 const POLICY: &str = r#"
@@ -237,4 +237,20 @@ fn each_file_replays_alone_and_after_those_before() {
             check(&format!("seed {seed}, file {number}"), std::slice::from_ref(file));
         }
     }
+}
+
+/// A daemon writes down what it refuses, and a trace cannot request all of that.
+#[test]
+fn a_refused_request_that_no_trace_can_have_is_read() {
+    let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).unwrap();
+    let line = |decision: &str| {
+        format!(
+            r#"{{"at_us": 1, "op": "reserve", "id": "n", "interface": "eth0", "template": "hd", "setup_priority": 99, "decision": {decision}}}"#
+        )
+    };
+    let refused = r#"{"op": "reserve", "ok": false, "reason": "invalid_priority", "message": "99"}"#;
+    assert_eq!(AuditLine::read(&line(refused), &policy).unwrap().record, AuditRecord::Refused);
+    let granted = r#"{"op": "reserve", "ok": true, "reason": null, "message": "granted"}"#;
+    assert!(AuditLine::read(&line(granted), &policy).is_err());
+    assert!(AuditLine::read(&line("null"), &policy).is_err());
 }

@@ -18,7 +18,7 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Time
 use gqos::admission::{NewFlow, Operation, Request};
 use gqos::manager::{Admitted, Effect, Input, Lost, Manager, Notice, RequestId, Root, Seen};
 use proptest::prelude::*;
-use shaper::{Bucket, Framing, Plan};
+use shaper::{Bucket, Framing, Limiter, Plan};
 
 /// What may be reserved, in bytes per second.
 const RESERVABLE: u64 = 10_000_000;

@@ -223,6 +223,17 @@ impl Decision {
         self.response.enforced_mut()?.as_mut()
     }
 
+    /// Names no flows beside the one that it is about, except those that may be seen: what another user holds is that
+    /// user's.
+    pub fn retain_named(&mut self, may_see: impl Fn(&str) -> bool) {
+        let own = self.id().map(str::to_owned);
+        let may_see = |id: &str| own.as_deref() == Some(id) || may_see(id);
+        for named in [&mut self.expired, &mut self.dead, &mut self.stalled, &mut self.notified] {
+            named.retain(|id| may_see(id));
+        }
+        self.response.retain_named(&may_see);
+    }
+
     /// Whether the flow goes on without a reservation until the daemon is back.
     pub fn lacks_reservation(&self) -> bool {
         self.enforced().is_some_and(|enforced| enforced.lacking.contains(&Lack::Reservation))

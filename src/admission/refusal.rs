@@ -324,6 +324,22 @@ fn wait(requests: usize) -> String {
 }
 
 impl Refusal {
+    /// Names none of the flows that hold the most, except those that may be seen.
+    pub(crate) fn retain_holders(&mut self, may_see: &dyn Fn(&str) -> bool) {
+        let besides = match self {
+            Self::InterfaceBudget { shortfall, besides, .. }
+            | Self::ClassShare { shortfall, besides, .. } => {
+                shortfall.holders.retain(|holder| may_see(&holder.id));
+                besides
+            }
+            Self::FlowRate { besides, .. } => besides,
+            _ => return,
+        };
+        if let Some(besides) = besides {
+            besides.retain_holders(may_see);
+        }
+    }
+
     /// The code that the caller of connect sees.
     pub const fn wsa(&self) -> Wsa {
         self.reason().wsa()

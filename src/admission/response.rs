@@ -245,9 +245,39 @@ impl Refused {
         let rule_line = rule.as_ref().and_then(|place| policy.locate(place));
         Box::new(Self { refusal, rule, rule_line, refused_renditions: Vec::new() })
     }
+
+    /// Names none of the flows that hold the most, except those that may be seen.
+    pub(crate) fn retain_holders(&mut self, may_see: &dyn Fn(&str) -> bool) {
+        self.refusal.retain_holders(may_see);
+        for rendition in &mut self.refused_renditions {
+            rendition.refusal.retain_holders(may_see);
+        }
+    }
 }
 
 impl Response {
+    /// Names none of the flows that lost their capacity to it or that hold the most, except those that may be seen.
+    pub(crate) fn retain_named(&mut self, may_see: &dyn Fn(&str) -> bool) {
+        let renditions = match self {
+            Self::Reserve { result: Ok(admitted), .. } => {
+                admitted.preempted.retain(|id| may_see(id));
+                &mut admitted.refused_renditions
+            }
+            Self::Capacity(Ok(changed)) => {
+                changed.shed.retain(|id| may_see(id));
+                return;
+            }
+            Self::Reserve { result: Err(refused), .. }
+            | Self::Renegotiate { result: Err(refused), .. }
+            | Self::Group { result: Err(refused), .. }
+            | Self::Query(Err(refused)) => return refused.retain_holders(may_see),
+            _ => return,
+        };
+        for rendition in renditions {
+            rendition.refusal.retain_holders(may_see);
+        }
+    }
+
     /// By the variant: each kind of operation has an answer of its own.
     pub const fn operation(&self) -> OperationKind {
         match self {

@@ -15,7 +15,7 @@ use super::requests::{check_names, failed, invalid, reservation_request, route_q
 use super::sockets::{attach, close_elsewhere};
 use super::state::DaemonServer;
 use super::status::status;
-use crate::admission::{GroupRequest, Operation};
+use crate::admission::{Decision, GroupRequest, Operation};
 use crate::control::{
     AdoptCall, Attached, ClientNotice, ControlError, Decided, DrainReply, EgressCall, EgressReply,
     GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, MethodCall,
@@ -94,6 +94,20 @@ impl CallingPeer {
         }
     }
 
+    /// A decision as the caller may see it: it names no flows of other users.
+    fn shown_decision(&self, mut decision: Decision) -> Decision {
+        if !self.peer.is_administrator {
+            decision.retain_named(|id| self.owns(id));
+        }
+        decision
+    }
+
+    /// Whether the caller holds this flow or has made this group.
+    pub(super) fn owns(&self, id: &str) -> bool {
+        let holdings = &self.server.holdings;
+        holdings.owner(id).or_else(|| holdings.group_owner(id)) == Some(self.peer.uid)
+    }
+
     /// - **Errors**: the caller may not see this reservation, or there is none.
     pub(super) fn own(&self, id: &str) -> CallResult<()> {
         let owner = self.server.holdings.owner(id);
@@ -126,7 +140,8 @@ impl CallingPeer {
         if let Some(epoch) = &asked.epoch
             && let Some((decision, admitted)) = self.server.holdings.claim(&id, epoch, self.client)
         {
-            let claimed = Decided::new(decision, Some(admitted), asked.details.unwrap_or(false));
+            let claimed =
+                Decided::new(self.shown_decision(decision), Some(admitted), asked.details.unwrap_or(false));
             return decided(claimed).map(|decided| Decided { epoch: asked.epoch, ..decided });
         }
         let request = reservation_request(&asked, &self.peer.owner, Some(id.clone()))?;
@@ -151,14 +166,14 @@ impl CallingPeer {
                 self.follow_waiting(requested.id(), decision.is_waiting());
                 requested.granted(granted, self.requester(&asked));
                 let epoch = Some(server.holdings.epoch().to_owned());
-                decided(Decided::new(decision, Some(admitted), with_details))
+                decided(Decided::new(self.shown_decision(decision), Some(admitted), with_details))
                     .map(|decided| Decided { epoch, ..decided })
             }
             // The flow that had the id has just ended: the next attempt has it.
             (Ok(Granted { .. }), None) => Err(ControlError::TooManyRequests { limit: 1 }),
             (Err(EngineError::Refused(decision)), _) => {
                 self.follow_waiting(&id, decision.is_waiting());
-                decided(Decided::new(*decision, None, with_details))
+                decided(Decided::new(self.shown_decision(*decision), None, with_details))
             }
             (Err(error), _) => Err(failed(error)),
         }
@@ -217,7 +232,7 @@ impl CallingPeer {
         if let Some(admitted) = &answer.admitted {
             self.server.holdings.renegotiated(&id, admitted.clone());
         }
-        decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
+        decided(Decided::new(self.shown_decision(answer.decision), answer.admitted, details.unwrap_or(false)))
     }
 
     async fn refresh(&self, asked: RefreshCall) -> CallResult<Decided> {
@@ -351,7 +366,7 @@ impl CallingPeer {
         if answer.decision.is_ok() {
             self.server.holdings.group_made(request, self.client);
         }
-        decided(Decided::new(answer.decision, None, details.unwrap_or(false)))
+        decided(Decided::new(self.shown_decision(answer.decision), None, details.unwrap_or(false)))
     }
 
     async fn ungroup(&self, id: String) -> CallResult<Decided> {
@@ -394,7 +409,7 @@ impl CallingPeer {
 
     async fn submit(&self, operation: Operation, details: Option<bool>) -> CallResult<Decided> {
         let answer = self.server.engine.submit(operation).await.map_err(failed)?;
-        decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
+        decided(Decided::new(self.shown_decision(answer.decision), answer.admitted, details.unwrap_or(false)))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -29,9 +29,15 @@ impl SocketFile {
         }
         // Two daemons that start at the same moment: the lock decides, and a killed process leaves none.
         let lock_path = beside(path, ".lock");
-        let lock =
-            File::options().create(true).append(true).open(&lock_path).map_err(failed("open", &lock_path))?;
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(failed("open", &lock_path))?;
         let served = || DaemonStartError::AlreadyServed { socket: path.to_owned() };
+        // One that an earlier version has made: any user could open it, and hold the lock.
+        lock.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &lock_path))?;
         if lock.try_lock().is_err() {
             return Err(served());
         }

@@ -14,7 +14,7 @@ use crate::control::{
     ClientNotice, ControlError, EventBatch, FlowBatch, FlowRecord, FlowsCall, Reply, WaitCall,
 };
 use crate::engine::Engine;
-use crate::telemetry::Recorded;
+use crate::telemetry::{Event, Recorded};
 
 /// Why a stream has ended.
 pub(super) enum StreamEnd {
@@ -119,10 +119,14 @@ impl CallingPeer {
 
     /// An event as JSON, unless it is about a flow or a group of another user.
     fn shown(&self, event: &Recorded, own: &mut HashSet<String>) -> Option<Value> {
-        let json = value(event).ok()?;
         if self.peer.is_administrator {
-            return Some(json);
+            return value(event).ok();
         }
+        let mut event = event.clone();
+        if let Event::FlowRefused(refused) = &mut event.event {
+            refused.refused.retain_holders(&|id| self.owns(id));
+        }
+        let json = value(&event).ok()?;
         let Some(id) = json.get("id").and_then(Value::as_str) else { return Some(json) };
         let holdings = &self.server.holdings;
         let owner = holdings.owner(id).or_else(|| holdings.group_owner(id));

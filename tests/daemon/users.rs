@@ -16,6 +16,12 @@ fn two_users_share_one_budget_and_cannot_touch_each_other() {
     other.admitted("w1", "half");
     let refused = one.reserve(json!({ "id": "v2", "interface": "eth0", "template": "video" }));
     assert_eq!(refused["reason"], "interface_budget", "the budget is the host's");
+    // Of the flows that hold the most, it names those of the user alone.
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("v1 (") && !message.contains("w1"), "{message}");
+    let all = daemon.client().reserve(json!({ "id": "v2", "interface": "eth0", "template": "video" }));
+    let message = all["message"].as_str().unwrap();
+    assert!(message.contains("v1 (") && message.contains("w1 ("), "{message}");
     let id = json!({ "id": "v1" });
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for (method, parameters) in [

@@ -275,7 +275,7 @@ fn reserve_as(role: &str) {
     assert_eq!(connected, Ok(ConnectOutcome::Connected));
     let enforced = socket.decision().unwrap().enforced().cloned().unwrap();
     let lacking = enforced.lacking_text().unwrap_or_default();
-    println!("{role} has {} {lacking}", enforced.class.unwrap_or_default());
+    println!("{role} has {} {lacking}", enforced.class.map_or_else(String::new, |class| class.to_string()));
     if role == "first" {
         // The test closes its end of the pipe to end this process.
         let mut line = String::new();

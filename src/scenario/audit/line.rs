@@ -166,7 +166,13 @@ impl AuditLine {
             "refused" => AuditRecord::Refused,
             "release" if decision.is_none() => AuditRecord::TakenBack { id: field(&fields, "id")? },
             "renegotiate" if fields.contains_key("step") => renegotiation(&fields)?,
-            _ => request(&fields, policy)?,
+            _ => match request(&fields, policy) {
+                // The daemon refuses requests that no trace can have, such as one with a priority of 99.
+                Err(AuditError::Request(_)) if decision.as_ref().is_some_and(|decision| !decision.ok) => {
+                    AuditRecord::Refused
+                }
+                record => record?,
+            },
         };
         Ok(Self { at, seq, held, record, decision, fields })
     }
