@@ -449,7 +449,7 @@ fn a_name_with_a_dot_and_without_quotes_is_told_how_to_be_quoted() {
     only(
         &help(&format!("[interface.eth0]\n{egress}egres = {{ capacity = \"1 Gbit/s\" }}\n")),
         "egres",
-        "did you mean \"egress\"?",
+        "\"egress\" is set already",
     );
 }
 

@@ -167,7 +167,10 @@ mod host;
 mod listener;
 mod plan;
 
+pub use crate::admission::Lack;
 pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
+#[cfg(feature = "proxy")]
+pub(crate) use crate::linux::socket::{dropped_datagrams, set_receive_buffer};
 pub use adopt::{Adopt, IntoSocket};
 pub use connection::{Connection, SharedTcpStream};
 pub use connector::Connector;

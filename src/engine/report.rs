@@ -61,9 +61,12 @@ pub struct ClassReport {
     pub sent_bytes: u64,
     /// Packets that its queue dropped since then.
     pub dropped: u32,
-    /// How often it has run out of tokens since then, so that the packets that followed waited.
+    /// How often it has run out of tokens since then, so that the packets that followed waited. Not in the demo's JSON,
+    /// whose fields are fixed.
+    #[serde(skip)]
     pub delayed: u32,
-    /// Packets that wait in its queue.
+    /// Packets that wait in its queue. Not in the demo's JSON either.
+    #[serde(skip)]
     pub queued: u32,
 }
 

@@ -20,8 +20,7 @@ use super::incoming::Phase;
 use super::progress::{Progress, Quiet};
 use super::record::{ConnectionEnd, ConnectionRecord};
 use super::session::{Served, lacking, set_refusal, turned_away};
-use crate::connect::{DatagramSocket, Destination};
-use crate::linux::socket::{dropped_datagrams, set_receive_buffer};
+use crate::connect::{DatagramSocket, Destination, dropped_datagrams, set_receive_buffer};
 use crate::policy::ProxySubject;
 
 /// How many datagrams of a client wait for its session; what comes beyond them is lost.

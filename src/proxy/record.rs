@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::admission::Lack;
-use crate::manager::Lost;
+use crate::connect::{Lack, Lost};
 
 /// How a connection ended. Serialises as snake case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -23,8 +23,7 @@ use super::record::{ConnectionEnd, ConnectionRecord};
 use super::relay::{RelayEnd, Upward, relay};
 use super::requests::Requests;
 use super::rtsp::RtspHead;
-use crate::admission::Lack;
-use crate::connect::{ConnectError, Connection, Flow, Host};
+use crate::connect::{ConnectError, Connection, Flow, Host, Lack};
 use crate::policy::{Proxy, ProxyProtocol, RefuseAs};
 
 /// What all connections of a proxy share.

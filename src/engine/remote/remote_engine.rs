@@ -1,5 +1,7 @@
 //! The engine that a client uses: connects, connects again, and keeps what it holds.
 
+mod backend;
+
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -27,20 +29,16 @@ use crate::engine::clock::ManagerClock;
 use crate::engine::error::EngineError;
 use crate::engine::events::{Events, Subscribers};
 use crate::engine::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
-use crate::engine::lingering::Lingering;
-use crate::engine::peer::PeerSocket;
 use crate::engine::pending::PendingReservation;
 use crate::engine::report::InterfaceReport;
 use crate::engine::request::{ReceivedPackets, Rendition, ReservationRequest};
-use crate::engine::reservation::{
-    AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage,
-};
+use crate::engine::reservation::{AttachedSocket, Granted, Reservation, ReservationState, Usage};
 use crate::engine::waiters::WaitingFlows;
 use crate::engine::watches::Watches;
 use crate::kernel::KernelClass;
 use crate::linux::{RouteQuery, random_name};
 use crate::manager::{Admitted, Answer, Loss, Lost};
-use crate::policy::{PeerTimeouts, Policy};
+use crate::policy::Policy;
 
 /// The daemon's engine, by its control socket.
 ///
@@ -429,65 +427,6 @@ impl Drop for RemoteEngine {
     fn drop(&mut self) {
         let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
         tasks.running.iter().for_each(AbortHandle::abort);
-    }
-}
-
-impl ReservationBackend for RemoteEngine {
-    fn connected(&self, id: &str) {
-        self.held.connected(id);
-        self.send(MethodCall::Commit(FlowId { id: id.to_owned() }));
-    }
-
-    fn release(&self, id: String, lingering: Lingering, usage: Usage) {
-        self.held.remove(&id);
-        let release = calls::release(id, usage, false);
-        if matches!(lingering, Lingering::Nothing) {
-            return self.send(release);
-        }
-        let Some(engine) = self.me.upgrade() else { return self.send(release) };
-        self.runtime.spawn(async move {
-            lingering.finish().await;
-            engine.send(release);
-        });
-    }
-
-    fn peer_gone(&self, id: String, usage: Usage) {
-        self.held.remove(&id);
-        self.send(calls::release(id, usage, true));
-    }
-
-    fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
-        self.watches.add(flow, socket, timeouts, self.now());
-    }
-
-    fn unwatch(&self, state: &Arc<ReservationState>) {
-        self.watches.remove(state);
-    }
-
-    fn marks_sockets(&self) -> bool {
-        true
-    }
-
-    fn attach(&self, id: &str, socket: AttachedSocket) {
-        if let Some(connection) = self.open_connection() {
-            let (reply, answered) = oneshot::channel();
-            self.held.attaching(id, answered);
-            // Nothing may wait for it.
-            let on_reply: OnReply = Box::new(move |_| {
-                let _ = reply.send(());
-            });
-            self.attach_to(&connection, id, (Some(&socket), on_reply));
-        }
-        self.held.attached(id, socket);
-    }
-
-    fn attached<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
-        Box::pin(async move {
-            if let Some(answered) = self.held.take_attaching(id) {
-                // A daemon that does not answer, or is gone, holds up no flow: its socket is attached later, or never.
-                let _ = tokio::time::timeout(PATIENCE, answered).await;
-            }
-        })
     }
 }
 

@@ -368,9 +368,9 @@ impl<'a> Section<'a> {
                 continue;
             }
             let message = format!("{} has no key {name:?}", self.name());
-            // A key that the table has already would be there twice.
-            let absent = known.iter().copied().filter(|key| self.table.get(*key).is_none());
-            let help = match nearest(name, absent) {
+            let help = match nearest(name, known.iter().copied()) {
+                // It would be there twice.
+                Some(near) if self.table.get(near).is_some() => format!("{near:?} is set already"),
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("the keys are {}", each_once(&known).join(", ")),
             };

@@ -1,0 +1,74 @@
+//! What a reservation asks of the daemon that holds it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::super::calls;
+use super::super::connection::OnReply;
+use super::{PATIENCE, RemoteEngine};
+use crate::control::{FlowId, MethodCall};
+use crate::engine::handle::EngineFuture;
+use crate::engine::lingering::Lingering;
+use crate::engine::peer::PeerSocket;
+use crate::engine::reservation::{AttachedSocket, ReservationBackend, ReservationState, Usage};
+use crate::policy::PeerTimeouts;
+
+impl ReservationBackend for RemoteEngine {
+    fn connected(&self, id: &str) {
+        self.held.connected(id);
+        self.send(MethodCall::Commit(FlowId { id: id.to_owned() }));
+    }
+
+    fn release(&self, id: String, lingering: Lingering, usage: Usage) {
+        self.held.remove(&id);
+        let release = calls::release(id, usage, false);
+        if matches!(lingering, Lingering::Nothing) {
+            return self.send(release);
+        }
+        let Some(engine) = self.me.upgrade() else { return self.send(release) };
+        self.runtime.spawn(async move {
+            lingering.finish().await;
+            engine.send(release);
+        });
+    }
+
+    fn peer_gone(&self, id: String, usage: Usage) {
+        self.held.remove(&id);
+        self.send(calls::release(id, usage, true));
+    }
+
+    fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
+        self.watches.add(flow, socket, timeouts, self.now());
+    }
+
+    fn unwatch(&self, state: &Arc<ReservationState>) {
+        self.watches.remove(state);
+    }
+
+    fn marks_sockets(&self) -> bool {
+        true
+    }
+
+    fn attach(&self, id: &str, socket: AttachedSocket) {
+        if let Some(connection) = self.open_connection() {
+            let (reply, answered) = oneshot::channel();
+            self.held.attaching(id, answered);
+            // Nothing may wait for it.
+            let on_reply: OnReply = Box::new(move |_| {
+                let _ = reply.send(());
+            });
+            self.attach_to(&connection, id, (Some(&socket), on_reply));
+        }
+        self.held.attached(id, socket);
+    }
+
+    fn attached<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(answered) = self.held.take_attaching(id) {
+                // A daemon that does not answer, or is gone, holds up no flow: its socket is attached later, or never.
+                let _ = tokio::time::timeout(PATIENCE, answered).await;
+            }
+        })
+    }
+}
