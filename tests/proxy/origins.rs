@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use gqos::lab::{SERVER_V4, Site};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::common::{inside, lab_with};
@@ -129,10 +129,16 @@ fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
 
     // A viewer that holds 50 of 80 Mbit/s.
     let held = network.client.run(async {
-        let mut viewer = TcpStream::connect((SERVER_V4, 8080)).await.unwrap();
-        viewer.write_all(b"GET /hd/3.ts HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        viewer.readable().await.unwrap();
-        viewer
+        loop {
+            let mut viewer = TcpStream::connect((SERVER_V4, 8080)).await.unwrap();
+            viewer.write_all(b"GET /hd/3.ts HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let mut status = [0; 12];
+            viewer.read_exact(&mut status).await.unwrap();
+            // The connection before it may be ending, and hold its reservation until then.
+            if &status == b"HTTP/1.1 200" {
+                break viewer;
+            }
+        }
     });
     let held = held.unwrap();
     let answer = curl(&["-i", &whole]);
@@ -142,7 +148,7 @@ fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
     drop(held);
 
     let records = terminated(proxy);
-    assert_eq!(records.len(), 4, "{records:?}");
+    assert!(records.len() >= 4, "{records:?}");
     let first = &records[0];
     assert_eq!(
         (&first["end"], &first["requests"], &first["rendition"]),
