@@ -167,9 +167,7 @@ mod host;
 mod listener;
 mod plan;
 
-pub use crate::engine::{
-    Ask, ClassReport, Events, InterfaceReport, Lack, Loss, Lost, ReservationRequest, What,
-};
+pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
 #[cfg(feature = "proxy")]
 pub(crate) use crate::linux::socket::{dropped_datagrams, set_receive_buffer};
 pub use adopt::{Adopt, IntoSocket};

@@ -94,7 +94,6 @@ mod upkeep;
 mod waiters;
 mod watches;
 
-pub use crate::admission::Lack;
 pub use crate::manager::{Admitted, Answer, Loss, Lost};
 pub use ask::{Ask, What};
 pub use audit::{AuditSink, MakeAuditSink};

@@ -127,7 +127,7 @@ async fn serve_session(
             }
             let sent = flow.control().stats(Direction::Sending);
             (record.sent_bytes, record.waits) = (sent.bytes, sent.waits);
-            record.lost = flow.lost();
+            record.lost = flow.lost().map(|lost| lost.to_string());
         }
         Err(error) => set_refusal(&mut record, &error),
     }

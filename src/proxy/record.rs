@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::connect::{Lack, Lost};
-
 /// How a connection ended. Serialises as snake case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,10 +77,10 @@ pub struct ConnectionRecord {
     pub lost_datagrams: u64,
     /// Datagrams of the origin that were lost, because they were larger than the flow's `max_sdu_size`.
     pub too_large_datagrams: u64,
-    /// What of the reservation was not enforced.
-    pub lacking: Vec<Lack>,
-    /// Why the reservation was lost before the end, if it was.
-    pub lost: Option<Lost>,
+    /// What of the reservation was not enforced, in words.
+    pub lacking: Vec<String>,
+    /// Why the reservation was lost before the end, if it was, in words.
+    pub lost: Option<String>,
     /// From its acceptance to the decision.
     pub admission_us: Option<u64>,
     /// From its acceptance to its end.

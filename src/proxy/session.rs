@@ -23,7 +23,7 @@ use super::record::{ConnectionEnd, ConnectionRecord};
 use super::relay::{RelayEnd, Upward, relay};
 use super::requests::Requests;
 use super::rtsp::RtspHead;
-use crate::connect::{ConnectError, Connection, Flow, Host, Lack};
+use crate::connect::{ConnectError, Connection, Flow, Host};
 use crate::policy::{Proxy, ProxyProtocol, RefuseAs};
 
 /// What all connections of a proxy share.
@@ -63,7 +63,7 @@ pub(super) async fn serve(served: &Served, connection: Connection) -> Connection
     record.sent_bytes = sent.bytes;
     record.waits = sent.waits;
     record.received_bytes = flow.control().stats(Direction::Receiving).bytes;
-    record.lost = flow.lost();
+    record.lost = flow.lost().map(|lost| lost.to_string());
     record.duration_us = micros(session.accepted.elapsed());
     record.unix_us = unix_micros();
     record
@@ -312,11 +312,10 @@ pub(super) fn turned_away(served: &Served, peer: SocketAddr) -> ConnectionRecord
 }
 
 /// What of a flow's reservation is not enforced.
-pub(super) fn lacking(flow: &Flow) -> Vec<Lack> {
+pub(super) fn lacking(flow: &Flow) -> Vec<String> {
     let decision = flow.decision();
-    decision
-        .and_then(|decision| decision.enforced().map(|enforced| enforced.lacking.clone()))
-        .unwrap_or_default()
+    let enforced = decision.as_ref().and_then(|decision| decision.enforced());
+    enforced.map(|enforced| enforced.lacking.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 /// Notes in a record why nothing was reserved.

@@ -128,18 +128,7 @@ fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
     assert!(std::fs::read(&got).unwrap() == media, "the file was changed");
 
     // A viewer that holds 50 of 80 Mbit/s.
-    let held = network.client.run(async {
-        loop {
-            let mut viewer = TcpStream::connect((SERVER_V4, 8080)).await.unwrap();
-            viewer.write_all(b"GET /hd/3.ts HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            let mut status = [0; 12];
-            viewer.read_exact(&mut status).await.unwrap();
-            // The connection before it may be ending, and hold its reservation until then.
-            if &status == b"HTTP/1.1 200" {
-                break viewer;
-            }
-        }
-    });
+    let held = network.client.run(viewer());
     let held = held.unwrap();
     let answer = curl(&["-i", &whole]);
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"), "{answer}");
@@ -156,4 +145,18 @@ fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
     );
     assert!(records.iter().any(|record| record["end"] == "refused"), "{records:?}");
     assert!(!inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0"]).contains("htb 6771:"));
+}
+
+/// A viewer that is admitted, and reads no more than the status.
+async fn viewer() -> TcpStream {
+    loop {
+        let mut viewer = TcpStream::connect((SERVER_V4, 8080)).await.unwrap();
+        viewer.write_all(b"GET /hd/3.ts HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        viewer.read_exact(&mut status).await.unwrap();
+        // The connection before it may be ending, and hold its reservation until then.
+        if &status == b"HTTP/1.1 200" {
+            return viewer;
+        }
+    }
 }
