@@ -291,3 +291,16 @@ impl Destinations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Lets a socket hold so many bytes of payload that were not received. Without the privilege, and beyond the system's limit,
+/// it holds less.
+#[cfg(feature = "proxy")]
+pub(crate) fn hold_received(socket: &UdpSocket, bytes: usize) {
+    let _ = crate::linux::socket::set_receive_buffer(socket, bytes);
+}
+
+/// How many datagrams a socket has lost because it held as many as it could; zero where the kernel does not say.
+#[cfg(feature = "proxy")]
+pub(crate) fn lost_received(socket: &UdpSocket) -> u64 {
+    crate::linux::socket::dropped_datagrams(socket).unwrap_or(0)
+}

@@ -168,12 +168,12 @@ mod listener;
 mod plan;
 
 pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
-#[cfg(feature = "proxy")]
-pub(crate) use crate::linux::socket::{dropped_datagrams, set_receive_buffer};
 pub use adopt::{Adopt, IntoSocket};
 pub use connection::{Connection, SharedTcpStream};
 pub use connector::Connector;
 pub use datagrams::{DatagramConnection, DatagramSocket, Destination};
+#[cfg(feature = "proxy")]
+pub(crate) use datagrams::{hold_received, lost_received};
 pub use error::ConnectError;
 pub use flow::Flow;
 pub use host::Host;

@@ -20,7 +20,7 @@ use super::incoming::Phase;
 use super::progress::{Progress, Quiet};
 use super::record::{ConnectionEnd, ConnectionRecord};
 use super::session::{Served, lacking, set_refusal, turned_away};
-use crate::connect::{DatagramSocket, Destination, dropped_datagrams, set_receive_buffer};
+use crate::connect::{DatagramSocket, Destination, hold_received, lost_received};
 use crate::policy::ProxySubject;
 
 /// How many datagrams of a client wait for its session; what comes beyond them is lost.
@@ -185,8 +185,8 @@ async fn pass(
     let control = destination.flow().control();
     let bucket = control.plan(Direction::Sending).map_or(0, |plan| plan.sustained.depth.get());
     let most = usize::try_from(bucket).unwrap_or(usize::MAX).clamp(QUEUES.0, QUEUES.1);
-    // Without the privilege, and beyond the system's limit, it stays smaller: the queue is what counts.
-    let _ = set_receive_buffer(origin, most);
+    // The queue is what counts.
+    hold_received(origin, most);
     let queue = DatagramQueue::new(most);
     let up = async {
         while let Some(datagram) = datagrams.recv().await {
@@ -238,7 +238,7 @@ async fn pass(
         }
     };
     let end = end.await;
-    let lost = queue.lost().saturating_add(dropped_datagrams(origin).unwrap_or(0));
+    let lost = queue.lost().saturating_add(lost_received(origin));
     counts.lost.store(lost, Ordering::Relaxed);
     end
 }
