@@ -132,6 +132,7 @@ impl ClassTraffic {
     }
 
     /// Packets that its queue has dropped between the last two readings.
+    #[cfg(feature = "cli")]
     pub(super) fn dropped_lately(&self) -> u32 {
         self.lately.map_or(0, |lately| lately.dropped)
     }
