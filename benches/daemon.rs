@@ -7,12 +7,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
+mod common;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use common::Daemon;
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::connect::{Ask, Host, ReservationRequest};
 use gqos::policy::{Policy, Protocol, Subject};
@@ -22,17 +25,6 @@ const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\
 
 const SAMPLES: usize = 20_000;
 const CLIENTS: usize = 8;
-
-/// The daemon, ended with this value.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn main() {
     let runtime = runtime();

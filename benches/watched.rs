@@ -14,16 +14,19 @@
     reason = "a benchmark, which waits for another process"
 )]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::Daemon;
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::connect::{Ask, Host, ReservationRequest};
 use gqos::control::{Call, FlowOrder, FlowsCall, FrameReader, MethodCall, Reply, StatusCall, encode};
@@ -35,17 +38,6 @@ const POLICY: &str = "version = 1\n[daemon]\nflows_per_user = 20000\n[interface.
 const HELD: usize = 10_000;
 const ROUNDS: usize = 10;
 const SAMPLES: usize = 20_000;
-
-/// The daemon, ended with this value.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn main() {
     let directory = tempfile::tempdir().unwrap();

@@ -76,7 +76,10 @@ impl Responses {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Found::Part(length, next) => {
-                    exchange.begin();
+                    // An interim response is no answer yet.
+                    if next != Place::Head {
+                        exchange.begin();
+                    }
                     (self.known, self.place) = (length, next);
                 }
                 Found::Switch => {

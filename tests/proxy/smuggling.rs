@@ -238,10 +238,20 @@ async fn a_later_request_may_propose_another_protocol() {
     }
 }
 
-/// Before the origin has answered anything, the answer is clear.
+/// Before the origin has answered, the answer is clear; an interim response is none.
 #[tokio::test]
 async fn a_bad_chunk_of_the_only_request_is_answered() {
+    const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
     let world = World::new("protocol = \"http\"").await;
+    let mut client = world.saying(format!("{POST}Transfer-Encoding: chunked\r\n\r\n")).await;
+    let mut origin = world.accept().await;
+    origin.write_all(INTERIM).await.unwrap();
+    let mut seen = [0; INTERIM.len()];
+    soon(client.read_exact(&mut seen)).await.unwrap();
+    client.write_all(b"3\nabc\n0\n\n").await.unwrap();
+    let answer = String::from_utf8_lossy(&rest(&mut client).await.unwrap()).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+    drop(origin);
     let mut client = world.saying(format!("{POST}Transfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n")).await;
     let mut origin = world.accept().await;
     rest(&mut origin).await.unwrap();
