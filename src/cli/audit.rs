@@ -16,49 +16,49 @@ use super::audit_files::{each_line, is_closed, written};
 use super::failure::{CommandFailure, Exit};
 use super::plain::{plain, plain_json};
 
-/// Show lines of the daemon's audit log: what was asked and decided, by time, client, user or reason.
+/// Show the requests and decisions in the daemon's audit log, filtered by time, client, user, reason and others.
 ///
-/// The files may be given in any order. `gqos replay --audit` decides them again under another policy. Exit code 1: no
-/// line matches.
+/// The files may be given in any order. `gqos replay --audit` decides their requests again under another policy. The
+/// exit code is 1 if no line matches.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The files of the log; "-" is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Nothing before this time: 2026-11-27, 2026-11-27T02:03 or 2026-11-27T02:03:04.5Z, in UTC.
+    /// Show only lines from this time on: 2026-11-27, 2026-11-27T02:03 or 2026-11-27T02:03:04.5Z, in UTC.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Moment>,
-    /// Nothing from this time on.
+    /// Show only lines before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Moment>,
-    /// Requests of this client.
+    /// Show only requests of this client.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
-    /// The flow or the group of this id.
+    /// Show only the flow or the group with this id.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Requests of flows of this class.
+    /// Show only requests of flows of this class.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
-    /// Requests for this interface.
+    /// Show only requests for this interface.
     #[arg(long, value_name = "INTERFACE")]
     interface: Option<String>,
-    /// Requests of this user.
+    /// Show only requests of this user.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
-    /// Refusals for this reason, such as interface_budget.
+    /// Show only refusals for this reason, such as interface_budget.
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// This operation: reserve, renegotiate, release, capacity and so on.
+    /// Show only this operation: reserve, renegotiate, release, capacity and so on.
     #[arg(long, value_name = "OP")]
     op: Option<String>,
-    /// Refusals alone.
+    /// Show only refusals.
     #[arg(long, conflicts_with = "admitted")]
     refused: bool,
-    /// What was not refused alone.
+    /// Show only operations that were not refused.
     #[arg(long)]
     admitted: bool,
-    /// The lines as they are in the log.
+    /// Print the lines unchanged.
     #[arg(long)]
     json: bool,
 }

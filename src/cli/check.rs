@@ -20,10 +20,10 @@ use super::output::{counted, print, print_problems};
 
 /// Check a policy: report all problems at once, each with its place, and what the policy can hold.
 ///
-/// Several files merge into one policy, in the order given. For a valid policy the numbers of flows are printed that each
-/// interface admits of each template, by class and group, with what limits them. Warns of what is valid and cannot work:
-/// templates and rules that every interface refuses even if nothing is reserved, and, for interfaces of this machine,
-/// capacities that a virtual link makes up.
+/// Several files are merged into one policy, in the order given. For a valid policy, prints how many flows of each
+/// template each interface admits, by class and group, and which limit stops them. Warns of definitions that are
+/// valid but cannot work: templates and rules that every interface refuses even if nothing is reserved, and, for
+/// interfaces of this machine, capacities that are taken from a virtual link.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy files.
@@ -38,8 +38,8 @@ pub(super) struct Arguments {
     /// Print the merged policy with every default; a comment on each table names its file and line.
     #[arg(long)]
     effective: bool,
-    /// Print what the policy changes compared with this one, key by key, and then how many flows more or fewer it can hold;
-    /// several files merge.
+    /// Print the differences from this policy, key by key, and then the differences in the numbers of flows; several
+    /// files are merged.
     #[arg(long, value_name = "POLICY")]
     changes_from: Vec<PathBuf>,
 }

@@ -14,9 +14,9 @@ use super::output::{counted, print};
 
 /// Remove the trees that gqos left in the kernel when it was killed.
 ///
-/// A tree is removed if its root has gqos's handle, 6771:, with gqos's settings, if it has no class that gqos does not make,
-/// and if no process manages the interface. So is the ifb for what the interface receives, with the redirect there. Another program's qdisc is never touched. The exit code is 1 where something
-/// with gqos's handle was left alone.
+/// A tree is removed if its root has gqos's handle, 6771:, and gqos's settings, if it has no foreign class, and if no
+/// process manages the interface. The ifb for the receiving direction and its redirect are removed too. A qdisc of
+/// another program is never changed. The exit code is 1 if something with gqos's handle was left alone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Clean this interface alone, instead of all.

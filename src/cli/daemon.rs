@@ -19,32 +19,35 @@ use super::log::{DaemonLog, LogFormat};
 use super::plain::plain;
 use super::signals::caught;
 
-/// Run the host-wide manager: one budget for all processes, which ask on a control socket.
+/// Run the daemon: it manages one budget for all processes, which reserve through its control socket.
 ///
-/// A reservation lives with its client's connection, and with its socket once one is attached. SIGHUP reads the policy's
-/// files again; an invalid policy changes nothing. SIGTERM and SIGINT end the daemon and remove what it has programmed.
-/// After SIGKILL flows keep their classes in the kernel, and the next daemon adopts them.
+/// A reservation ends with its client's connection, or, when a socket is attached, with that socket. On SIGHUP, the
+/// daemon reads the policy's files again; an invalid policy changes nothing. On SIGTERM and SIGINT, it removes what
+/// it has programmed, and ends. After SIGKILL, flows keep their classes in the kernel, and the next daemon adopts
+/// them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy; several files merge.
+    /// The policy; several files are merged.
     #[arg(long, short, value_name = "POLICY", required = true)]
     policy: Vec<PathBuf>,
-    /// The control socket, in place of the policy's and of /run/gqos/gqos.sock.
+    /// The path of the control socket; takes precedence over the policy. The default is /run/gqos/gqos.sock.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Serve a status page, metrics and health by HTTP at a loopback address with a port, or at the path of a socket.
     ///
-    /// In place of the policy's `http`. There is no authentication: each user of this host may read what a port serves; a
-    /// socket is for the daemon's user and group.
+    /// Takes precedence over the policy's `http`. There is no authentication: every user of this host can read a
+    /// port; a socket can be read by the daemon's user and group.
     #[arg(long, value_name = "ADDRESS")]
     http: Option<HttpAddress>,
     /// Keep every privilege that the process has, for debuggers and tracers.
     ///
-    /// Without this the daemon keeps CAP_NET_ADMIN alone, opens files in the directories of the policy, of its socket and of its
-    /// audit log alone, and makes the system calls that it needs; `gqos status` says what is in force.
+    /// Without this option, the daemon keeps only CAP_NET_ADMIN, opens files only in the directories of the policy,
+    /// of its socket and of its audit log, and can make only the system calls that it needs. `gqos status` shows the
+    /// restrictions in force.
     #[arg(long)]
     no_confine: bool,
-    /// How events are logged: on standard error, a line each, or in systemd's journal with a field for each of their facts.
+    /// How events are logged: as lines on standard error, or as entries of systemd's journal with a field for each
+    /// value.
     #[arg(long, value_enum, default_value = "auto", value_name = "FORMAT")]
     log_format: LogFormat,
 }

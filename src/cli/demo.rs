@@ -28,8 +28,8 @@ use super::signals::signalled;
 /// Send real media to real viewers over a small link, first without gqos, then with it.
 ///
 /// Creates two hosts in network namespaces and a wire between them. A media server on one host sends MPEG transport
-/// streams by TCP and UDP to viewers on the other, while a bulk transfer sends as much as it can. Needs root or an
-/// unprivileged user namespace. Nothing is left when it ends.
+/// streams by TCP and UDP to viewers on the other host, while a bulk transfer sends as much as it can. Needs root or
+/// an unprivileged user namespace. Leaves nothing behind.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// How many viewers arrive.
@@ -50,16 +50,15 @@ pub(super) struct Arguments {
     /// Write the result to FILE: a page if it ends in .html, the picture alone if it ends in .svg.
     #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(ReportPath::new))]
     report: Option<ReportPath>,
-    /// Serve the viewers of the second phase by two processes under one gqos daemon, which is killed in the middle by SIGKILL
-    /// and started again a second later.
+    /// Serve the viewers of the second phase by two processes under one gqos daemon. The daemon is killed by SIGKILL
+    /// in the middle of the phase, and started again a second later.
     #[arg(long)]
     daemon: bool,
-    /// Make the daemon's control socket, gqos.sock, and its HTTP socket, http.sock, in this directory, which is made or has to
-    /// be empty. It is emptied at the end.
+    /// Create the daemon's control socket, gqos.sock, and its HTTP socket, http.sock, in this directory. The
+    /// directory is created if necessary; an existing one must be empty. It is emptied at the end.
     ///
-    /// Meanwhile `gqos status --socket DIRECTORY/gqos.sock` and
-    /// `curl --unix-socket DIRECTORY/http.sock http://localhost/metrics` show the daemon of the demo. Without it they are in a
-    /// directory of their own.
+    /// While the demo runs, `gqos status --socket DIRECTORY/gqos.sock` and `curl --unix-socket DIRECTORY/http.sock
+    /// http://localhost/metrics` show its daemon. Without this option, the sockets are in a temporary directory.
     #[arg(long, value_name = "DIRECTORY", requires = "daemon")]
     sockets: Option<PathBuf>,
     /// List every refusal and the kernel's classes.

@@ -9,11 +9,13 @@ use super::failure::{CommandFailure, Exit};
 use super::kernel::{refused, with_netlink};
 use super::output::{print, wrapped};
 
-/// Report what this machine offers for enforcement in the kernel, what each lack costs, and how to mend it.
+/// Report what this machine offers for enforcement in the kernel, the consequence of each missing feature, and how to
+/// mend it.
 ///
-/// Kernel features are tried in a network namespace of their own, which needs root or an unprivileged user namespace; else
-/// modprobe is asked, and nothing is assumed. Nothing on the machine is changed. The exit code is 0 where everything is
-/// there that enforcement = "kernel" needs, and 1 where something is lacking that costs guarantees.
+/// Kernel features are tried in a temporary network namespace, which needs root or an unprivileged user namespace.
+/// Without a namespace, a feature counts as present if its module is loaded or modprobe finds it. Nothing on the
+/// machine is changed. The exit code is 0 if everything that enforcement = "kernel" needs is present, and 1 if
+/// something is missing and guarantees are lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Print one JSON document.

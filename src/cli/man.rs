@@ -16,7 +16,7 @@ use super::stopwatch::date;
 /// A page is read with `gqos man | man -l -`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The command, with its subcommand where it has some; without one the page of gqos itself.
+    /// The command, with a subcommand if it has any; without a command, the page of gqos itself is printed.
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
     /// Write a page for each command to this directory: gqos.1, gqos-demo.1 and so on.

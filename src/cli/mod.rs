@@ -1,17 +1,18 @@
-//! The command line. It has no rules of its own: it parses arguments, reads and writes files, and prints what the library
-//! returns.
+//! The command line. It makes no decisions: it parses arguments, reads and writes files, and prints the results of
+//! the library.
 //!
 //! # Types
 //!
 //! - `Arguments` and one struct `Arguments` per command, for clap.
-//! - `Exit` is an exit code, `CommandFailure` an error that ends a command with one.
+//! - `Exit` is an exit code; `CommandFailure` is an error that ends a command with an exit code.
 //!
 //! # Order of calls
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
-//! prints, `spec` reads flowspecs of `--send` and `--receive`, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
-//! `signals` ends a command in order, `log` writes the daemon's log. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
-//! that call the daemon are in `control`.
+//! prints, `spec` parses the flowspecs of `--send` and `--receive`, `diagnostics` renders problems as text, JSON or
+//! SARIF, `kernel` reads and changes the kernel's state, `signals` ends a command on SIGINT and SIGTERM, and `log`
+//! writes the daemon's log. The commands `test`, `flowspec`, `plan` and `connect` have folders; the commands that
+//! call the daemon are in `control`.
 
 mod audit;
 mod audit_files;

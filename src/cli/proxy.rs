@@ -27,26 +27,26 @@ use super::signals::{caught, signalled};
 
 /// Put an unmodified origin behind admission and shaping.
 ///
-/// Serves the [proxy.NAME] tables of the policy, or one proxy that --listen and --to state. Each client reserves before the
-/// proxy connects to the origin; a refused one is answered with 503 by HTTP, with 453 by RTSP, and closed or reset otherwise. What the
-/// origin sends to an admitted client is shaped to the reservation.
+/// Serves the [proxy.NAME] tables of the policy, or one proxy that --listen and --to state. The proxy reserves for
+/// each client before it connects to the origin. A refused client is answered with 503 by HTTP and 453 by RTSP; other
+/// connections are closed or reset. The data of the origin to an admitted client is shaped to the reservation.
 ///
-/// The daemon reserves where there is one, and else an engine in this process. Prints a line for each connection that has
-/// ended. SIGHUP reads the policy's files again: clients that come from then on get the new tables, and an invalid policy
-/// changes nothing. SIGTERM and SIGINT end it: no client is accepted any more, those that are served may finish within the
-/// policy's drain time; a second signal ends them at once.
+/// Reserves through the daemon if one runs, and otherwise through an engine in this process. Prints a line for each
+/// connection that has ended. On SIGHUP, reads the policy's files again: new clients get the new tables, and an
+/// invalid policy changes nothing. On SIGTERM and SIGINT, accepts no more clients; connected clients may finish
+/// within the policy's drain time, and a second signal ends them at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy; several files merge.
+    /// The policy; several files are merged.
     #[arg(long, short, value_name = "POLICY", required = true)]
     policy: Vec<PathBuf>,
-    /// Where clients connect: 0.0.0.0:8080; port 0 takes a free one.
+    /// The address and port to which clients connect: 0.0.0.0:8080; port 0 selects a free port.
     #[arg(long, value_name = "ADDRESS", requires = "to")]
     listen: Option<SocketAddr>,
     /// The origin: a host name or an address, a colon and a port.
     #[arg(long, value_name = "ORIGIN", requires = "listen", value_parser = origin)]
     to: Option<String>,
-    /// What the clients of --listen speak.
+    /// The protocol of the clients of --listen.
     #[arg(long, value_enum, requires = "listen", default_value_t = Protocol::Tcp)]
     protocol: Protocol,
     /// The template of each connection of --listen; several, best first, are a ladder. By default the rules of the policy
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     workers: Option<NonZeroUsize>,
     #[command(flatten)]
     socket: SocketArgument,
-    /// An engine in this process reserves, whether or not there is a daemon.
+    /// Reserve through an engine in this process, even if a daemon runs.
     #[arg(long, conflicts_with = "socket")]
     no_daemon: bool,
     /// How the lines on standard output are written.
@@ -81,15 +81,15 @@ enum LogFormat {
 enum Protocol {
     /// HTTP/1.0 and 1.1.
     Http,
-    /// TLS, which is not terminated: its server name is read.
+    /// TLS; the proxy reads the server name and does not decrypt.
     Tls,
     /// RTSP.
     Rtsp,
-    /// RTMP, which is not read.
+    /// RTMP, without parsing.
     Rtmp,
-    /// Any stream, which is not read.
+    /// Any TCP stream, without parsing.
     Tcp,
-    /// Datagrams: a client's address and port are a session.
+    /// UDP datagrams; the address and port of a client identify a session.
     Udp,
 }
 

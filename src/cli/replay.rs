@@ -16,23 +16,24 @@ use super::replay_audit::{self, Shown};
 
 /// Replay a trace of requests in virtual time and print one decision per line.
 ///
-/// Shows what another policy would have decided: the same trace and policy give the same output, byte for byte. A refusal
-/// is a decision, and the exit code is 0. A line that is not a request ends the replay with exit code 78.
+/// Use this to see what another policy would have decided. The same trace and policy give the same output, byte for
+/// byte. A refusal is a decision; the exit code is 0. A line that is not a request ends the replay with exit code 78.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy; several files merge.
+    /// The policy; several files are merged.
     #[arg(long, short, value_name = "POLICY", required = true)]
     policy: Vec<PathBuf>,
     /// The trace, as JSON lines; standard input if it is absent or "-".
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
-    /// Files of the daemon's audit log in place of a trace: which of its requests the policy decides otherwise.
+    /// Read files of the daemon's audit log instead of a trace, and show which requests the policy decides
+    /// differently.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "trace")]
     audit: Vec<PathBuf>,
-    /// With --audit: one JSON document.
+    /// With --audit, print one JSON document.
     #[arg(long, requires = "audit", conflicts_with = "decisions")]
     json: bool,
-    /// With --audit: one decision a line, as of a trace.
+    /// With --audit, print one decision per line, as for a trace.
     #[arg(long, requires = "audit")]
     decisions: bool,
 }

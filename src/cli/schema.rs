@@ -9,8 +9,8 @@ use super::output::print;
 
 /// Print a JSON schema, for editors that complete and check files.
 ///
-/// The schema checks what is written; `gqos check` and `gqos test` also find what is missing. A first line
-/// `#:schema FILE` in a policy names its schema for taplo and for editors that use it.
+/// An editor can check the keys and values that are present; only `gqos check` and `gqos test` also find missing
+/// ones. The first line `#:schema FILE` in a policy names its schema for taplo and for editors that use taplo.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The kind of file that the schema describes.

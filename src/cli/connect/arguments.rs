@@ -12,63 +12,65 @@ use crate::cli::spec::{receiving, sending};
 
 /// Connect standard input and output to a peer, with a reservation: netcat with a flowspec.
 ///
-/// Reserves by the daemon, or by an engine of its own under --policy, then connects; sends standard input, shaped to the flowspec, and prints what arrives. The end of standard input
-/// closes the sending direction, and the command ends when both directions have ended. Without a template and flowspecs the
-/// policy's first rule that matches decides.
+/// Reserves through the daemon, or, with --policy, through an engine in this process, and then connects. Sends
+/// standard input, shaped to the flowspec, and prints the received data. The end of standard input closes the sending
+/// direction, and the command ends when both directions have ended. Without a template and flowspecs, the first
+/// matching rule of the policy decides.
 ///
-/// Standard output has the data alone. The decision and the loss of a reservation go to standard error. A refusal ends the
-/// command with exit code 1 before anything is sent.
+/// Standard output has only the received data. The decision and the loss of a reservation go to standard error. After
+/// a refusal, the command ends with exit code 1 and sends nothing.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The peer's name or address, and its port. With --listen the address to listen on; every IPv4 address where it is absent, with -6 every
-    /// IPv6 address.
+    /// The peer's name or address, and its port. With --listen, the local address and port; without an address, all
+    /// IPv4 addresses, or with -6 all IPv6 addresses.
     #[arg(value_names = ["HOST", "PORT"], num_args = 1..=2, required = true)]
     destination: Vec<String>,
-    /// Reserve by an engine in this process under this policy, in place of the daemon; several files merge.
+    /// Reserve through an engine in this process under this policy, not through the daemon; several files are merged.
     ///
-    /// With --socket the daemon reserves; this policy's `degrade`, templates and rules say what the flow gets while it is not there.
+    /// With --socket, the daemon reserves. The `degrade`, templates and rules of this policy then apply while the
+    /// daemon cannot be reached.
     #[arg(long, short, value_name = "POLICY")]
     pub(super) policy: Vec<PathBuf>,
-    /// Ask for this template of the policy; of several, for the first that fits.
+    /// Request this template of the policy; if the option is repeated, the first template that fits.
     #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["send", "receive"])]
     template: Vec<String>,
-    /// Ask for this sending flowspec: "guaranteed, token_rate = 6 Mbit/s".
+    /// Request this sending flowspec: "guaranteed, token_rate = 6 Mbit/s".
     #[arg(long, value_name = "SPEC", value_parser = sending)]
     send: Option<Flowspec>,
-    /// Ask for this receiving flowspec.
+    /// Request this receiving flowspec.
     #[arg(long, value_name = "SPEC", value_parser = receiving)]
     receive: Option<Flowspec>,
-    /// The flow's class, in place of that of the policy's rule.
+    /// The flow's class; takes precedence over the class of the policy's rule.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
     /// The group whose reservation the flow shares.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// The client that the flow is counted for.
+    /// The client identity for which the flow is counted.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
     /// The flow's id in decisions, events and traces.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// How important the flow is when it is admitted, 0 (best) to 7.
+    /// The setup priority, 0 (best) to 7: which flows this flow may preempt.
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(0..=7))]
     setup_priority: Option<u8>,
-    /// How important the flow is once it is admitted, 0 (best) to 7.
+    /// The holding priority, 0 (best) to 7: which flows may preempt this flow.
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(0..=7))]
     holding_priority: Option<u8>,
-    /// Accept one connection in place of connecting. With --udp the first datagram decides the peer.
+    /// Accept one connection instead of connecting. With --udp, the sender of the first datagram becomes the peer.
     #[arg(long, short)]
     pub(super) listen: bool,
     /// Use UDP: each read of standard input is a datagram.
     #[arg(long, short)]
     pub(super) udp: bool,
-    /// End a UDP flow once standard input has ended and nothing has arrived for this time.
+    /// End a UDP flow when standard input has ended and nothing has arrived for this time.
     #[arg(long, value_name = "TIME", default_value = "1 s", requires = "udp")]
     pub(super) idle: Micros,
-    /// Use addresses of IPv4 alone.
+    /// Use only IPv4 addresses.
     #[arg(long, short = '4', conflicts_with = "ipv6")]
     pub(super) ipv4: bool,
-    /// Use addresses of IPv6 alone.
+    /// Use only IPv6 addresses.
     #[arg(long, short = '6')]
     pub(super) ipv6: bool,
     /// Print the decision as one JSON document, on standard error.

@@ -15,8 +15,9 @@ use crate::cli::plain::plain_json;
 /// Call a method of the daemon and print its reply as JSON, one line for each reply.
 ///
 /// The methods and their parameters are those of the daemon's varlink interface:
-/// `gqos call org.varlink.service.GetInterfaceDescription '{"interface": "org.gqos"}'`. A reservation lives with the connection
-/// that made it: with --hold it lasts until standard input ends. The exit code is 1 where the decision is a refusal.
+/// `gqos call org.varlink.service.GetInterfaceDescription '{"interface": "org.gqos"}'`. A reservation ends with the
+/// connection that made it; with --hold, it lasts until standard input ends. The exit code is 1 if the decision is a
+/// refusal.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// The method: `Status`, or its full name.
@@ -25,10 +26,10 @@ pub(in crate::cli) struct Arguments {
     /// The parameters, a JSON object; "-" reads standard input.
     #[arg(value_name = "JSON", default_value = "{}")]
     parameters: String,
-    /// Take more than one reply; methods that give a stream do so without it.
+    /// Accept more than one reply; methods that return a stream do not need this option.
     #[arg(long)]
     more: bool,
-    /// Keep the connection, and what lives with it, until standard input ends.
+    /// Keep the connection and its reservations until standard input ends.
     #[arg(long)]
     hold: bool,
     #[command(flatten)]

@@ -16,7 +16,7 @@ use crate::cli::failure::{CommandFailure, Exit};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct SocketArgument {
-    /// The daemon's control socket; GQOS_SOCKET of the environment where it is absent, else /run/gqos/gqos.sock.
+    /// The daemon's control socket; by default the environment variable GQOS_SOCKET, or else /run/gqos/gqos.sock.
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) socket: Option<PathBuf>,
 }

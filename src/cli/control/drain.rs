@@ -8,10 +8,10 @@ use super::client::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
 
-/// Have the daemon take no new flows; those that are there keep what they have. For root and the daemon's group.
+/// Make the daemon refuse new flows; existing flows keep their reservations. For root and the daemon's group.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Take new flows again.
+    /// Accept new flows again.
     #[arg(long)]
     resume: bool,
     /// Print one JSON document.

@@ -10,10 +10,10 @@ use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
 
-/// Print what happens from now on: flows admitted, refused and ended, capacities, changes of the trees.
+/// Print events from now on: flows that are admitted, refused and ended, changes of capacities and of the trees.
 ///
-/// Others than administrators see their own flows alone. Events that are lost since this command is read too slowly are
-/// counted on standard error.
+/// Users other than administrators see only their own flows. If the output is read too slowly, events are dropped;
+/// standard error states their number.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// End after this many events.

@@ -12,34 +12,34 @@ use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
 
-/// List the flows that hold reservations: one's own, and for an administrator those of all users.
+/// List the flows that hold reservations: your own, or for an administrator those of all users.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Those of this interface alone.
+    /// Show only flows of this interface.
     #[arg(long, short, value_name = "INTERFACE")]
     interface: Option<String>,
-    /// Those whose id contains this text.
+    /// Show only flows whose id contains this text.
     #[arg(long, value_name = "TEXT")]
     id: Option<String>,
-    /// Those of this group.
+    /// Show only flows of this group.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// Those of this class of the policy.
+    /// Show only flows of this class of the policy.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
-    /// Those that are counted for this client.
+    /// Show only flows that are counted for this client.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
-    /// Those of this user.
+    /// Show only flows of this user.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
-    /// Those of this process.
+    /// Show only flows of this process.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// The order; rates, counts and times begin with the highest.
+    /// The order of the list; rates, counts and times are listed with the highest first.
     #[arg(long, value_enum, default_value_t = SortKey::Id)]
     sort: SortKey,
-    /// List the first of these alone.
+    /// List only this many flows.
     #[arg(long, value_name = "COUNT")]
     most: Option<usize>,
     /// Print one JSON record for each flow and line: rates in bytes per second.

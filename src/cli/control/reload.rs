@@ -9,10 +9,10 @@ use super::client::SocketArgument;
 use crate::cli::failure::CommandFailure;
 use crate::cli::output::print;
 
-/// Have the daemon read its policy files again, and print what has changed.
+/// Make the daemon read its policy files again, and print the changes.
 ///
-/// Waits until the new policy is in force. An invalid one changes nothing: every problem is printed, and the exit code is 78.
-/// Flows keep what they have. For root and the daemon's group.
+/// Waits until the new policy is in force. An invalid policy changes nothing; every problem is printed, and the exit
+/// code is 78. Flows keep their reservations. For root and the daemon's group.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Print what would change, and change nothing.

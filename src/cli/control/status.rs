@@ -22,19 +22,20 @@ use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
 use crate::cli::plain::{plain, plain_json};
 
-/// Show what is reserved, used and free on each interface of the daemon.
+/// Show the reserved, used and available rate of each interface of the daemon.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// Show this interface alone.
+    /// Show only this interface.
     #[arg(long, short, value_name = "INTERFACE")]
     interface: Option<String>,
-    /// Of the policy's classes show this one alone.
+    /// Show only this class of the policy.
     #[arg(long, value_name = "CLASS")]
     class: Option<String>,
-    /// Show what this client holds: of one's own flows, and for an administrator of all.
+    /// Show the reservations of this client: those of your own flows, or for an administrator those of all flows.
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
-    /// The order of the interfaces and of the policy's classes; numbers begin with the highest, of sending.
+    /// The order of the interfaces and of the policy's classes; numbers of the sending direction are listed with the
+    /// highest first.
     #[arg(long, value_enum, default_value_t = StatusOrder::Name)]
     sort: StatusOrder,
     /// List the kernel's classes.

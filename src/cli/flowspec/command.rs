@@ -29,9 +29,9 @@ enum FlowspecCommand {
     Decode(Decode),
     /// Convert JSON or TOML to QOS bytes.
     Encode(Encode),
-    /// Explain what a flowspec asks for, in words and numbers.
+    /// Explain a flowspec in words and numbers.
     Explain(explain::Arguments),
-    /// Report everything that is wrong, each problem with its field, place, value and status.
+    /// Report all problems, each with its field, position, value and status.
     Check(check::Arguments),
 }
 
@@ -42,7 +42,7 @@ struct Decode {
     /// How the flowspec is written.
     #[arg(long, value_enum, default_value_t = DocumentFormat::Json)]
     format: DocumentFormat,
-    /// Keep every bit, whether it is valid or not: numbers, sentinels and pointers are not interpreted.
+    /// Keep every bit, valid or not: numbers, sentinels and pointers are not interpreted.
     #[arg(long)]
     raw: bool,
 }

@@ -17,7 +17,7 @@ use crate::cli::output::print;
 pub(super) struct Arguments {
     #[command(flatten)]
     input: InputArguments,
-    /// The interface's MTU, for sizes that the flowspec leaves to it.
+    /// The interface's MTU, for sizes that the flowspec does not specify.
     #[arg(long, value_name = "SIZE", default_value = "1500 B")]
     mtu: Bytes,
     /// Add the delay bound at this reserved rate (R).
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// D, the rate-independent error term of the path.
     #[arg(long, value_name = "TIME", default_value = "0 us")]
     d: Micros,
-    /// Print one JSON document in place of words.
+    /// Print one JSON document instead of text.
     #[arg(long)]
     json: bool,
 }

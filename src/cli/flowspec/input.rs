@@ -24,7 +24,7 @@ pub(super) struct InputArguments {
     /// The layout of bytes.
     #[arg(long, value_enum, default_value_t = AbiArgument::Win64)]
     abi: AbiArgument,
-    /// Bytes are hexadecimal digits: those that are read or, with `encode`, those that are written.
+    /// Read bytes as hexadecimal digits, or, with `encode`, write them as hexadecimal digits.
     #[arg(long)]
     pub(super) hex: bool,
     /// The sending flowspec, in place of a file: "guaranteed, token_rate = 6 Mbit/s".

@@ -18,7 +18,7 @@ use super::line::LineWriter;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(in crate::cli) enum LogFormat {
-    /// Fields of the journal where standard error is systemd's journal, else text.
+    /// Entries of systemd's journal if standard error is the journal, otherwise text.
     Auto,
     /// The time, the level, a sentence, and the fields as KEY=VALUE.
     Text,

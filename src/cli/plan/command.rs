@@ -21,12 +21,13 @@ use crate::cli::output::print;
 
 /// Print the qdiscs and classes that a host programs when it starts under a policy, also as tc commands.
 ///
-/// Changes nothing, and needs no privilege. An interface that this machine lacks is planned with the policy's capacity and an
-/// MTU of 1500 bytes. With --diff, prints instead the ordered changes that make this tree of what the kernel has; the exit
-/// code is 1 where there are any. The classes of a running manager's flows are left out of the comparison.
+/// Changes nothing, and needs no privilege. If this machine does not have the interface, the plan uses the policy's
+/// capacity and an MTU of 1500 bytes. With --diff, prints instead the ordered changes from the kernel's present tree
+/// to this tree; the exit code is 1 if there are any. The comparison ignores the classes of a running manager's
+/// flows.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The policy; several files merge.
+    /// The policy; several files are merged.
     #[arg(long, short, value_name = "POLICY", required = true)]
     policy: Vec<PathBuf>,
     /// Plan this interface alone; needed for interfaces under [interface."*"].
@@ -35,7 +36,7 @@ pub(in crate::cli) struct Arguments {
     /// Print one JSON document: rates in bytes per second, sizes in bytes.
     #[arg(long)]
     json: bool,
-    /// Compare with the kernel's trees; the exit code is 1 where they differ.
+    /// Compare with the kernel's trees; the exit code is 1 if they differ.
     #[arg(long)]
     diff: bool,
 }

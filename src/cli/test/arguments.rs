@@ -8,9 +8,9 @@ use regex_lite::Regex;
 
 /// Run admission regression tests (*.qostest.toml) in virtual time.
 ///
-/// A test states what a policy is to decide, and what is reserved and available afterwards. The exit code is 0 if all
-/// tests passed, 1 if a test failed or none was run, and 78 if a test file or a policy is invalid; the other files are run
-/// all the same. Names that do not exist are found before a test is run.
+/// A test states the decisions that a policy must lead to, and the reserved and available rates afterwards. The exit
+/// code is 0 if all tests passed, 1 if a test failed or no test was run, and 78 if a test file or a policy is
+/// invalid; the other files are run nevertheless. Undefined names are reported before a test is run.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Test files, or directories that contain test files.
@@ -34,21 +34,21 @@ pub(in crate::cli) struct Arguments {
     /// The report on standard output.
     #[arg(long, value_enum, default_value_t = TestFormat::Text)]
     pub(super) format: TestFormat,
-    /// Write a report to a file as well: junit=report.xml. May be given several times.
+    /// Also write a report to a file: junit=report.xml. May be given several times.
     #[arg(long, value_name = "FORMAT=FILE", value_parser = report_file)]
     pub(super) out: Vec<(TestFormat, PathBuf)>,
     /// List the interfaces, classes, groups, templates, rules and reasons that no test covers, in every report.
     #[arg(long)]
     pub(super) coverage: bool,
-    /// Fail if the tests cover less of the policies, in per cent.
+    /// Fail if the tests cover less than this percentage of the policies.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     pub(super) min_coverage: Option<u64>,
     /// Compare with another policy: print how many decisions differ, by rule and template, and each of them; expectations are
     /// ignored.
     #[arg(long, value_name = "POLICY", conflicts_with_all = ["coverage", "min_coverage", "fail_fast", "lab"])]
     pub(super) against: Option<PathBuf>,
-    /// Rewrite expectations that do not hold to what was found, for review. The exit code is 0 if the tests then pass; steps
-    /// for which no expectation holds are named, and it is 1.
+    /// Replace expectations that do not hold by the actual values, for review. The exit code is 0 if the tests then
+    /// pass. Steps that no expectation can describe are named, and the exit code is then 1.
     #[arg(long, conflicts_with_all = ["against", "record", "coverage", "min_coverage", "format", "out", "fail_fast", "lab"])]
     pub(super) bless: bool,
     /// Print a trace as a test, with the decisions of the policy that is given as PATH.
@@ -61,7 +61,7 @@ pub(in crate::cli) struct Arguments {
     /// last run.
     #[arg(long, conflicts_with_all = ["bless", "record", "lab"])]
     pub(super) watch: bool,
-    /// Running no test is not a failure.
+    /// Do not fail if no test is run.
     #[arg(long)]
     pub(super) allow_empty: bool,
 }

@@ -18,14 +18,15 @@ use crate::cli::stopwatch::Stopwatch;
 
 /// Watch the daemon's interfaces and flows on a terminal, once a second.
 ///
-/// Keys: q quits, s sorts, / filters, c shows or hides classes and groups, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one. What the kernel counts is - where a flow has no class of its own there.
-/// Without a terminal, use gqos status and gqos flows.
+/// Keys: q quits, s sorts, / filters, c shows or hides classes and groups, p pauses, ? shows the other keys. If the
+/// daemon ends, the view waits for the next daemon. The kernel's counters are shown as - for a flow without its own
+/// class. Without a terminal, use gqos status and gqos flows.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// The seconds between two readings.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
-    /// The order of the flows at first; rates, counts and times begin with the highest.
+    /// The initial order of the flows; rates, counts and times are listed with the highest first.
     #[arg(long, value_enum, default_value_t)]
     sort: SortKey,
     /// Show flows whose id, interface, class, client or group contains this text.
