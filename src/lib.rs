@@ -1,8 +1,8 @@
 //! Guaranteed-bandwidth connections for Linux.
 //!
-//! A flowspec goes in with the connect call; it is admitted against a per-interface budget or refused at once, with the
-//! numbers that decided; what is admitted is enforced, by token buckets in user space and by `tc` classes in the kernel. Calls,
-//! codes and semantics are those of Winsock's `WSPConnect`.
+//! A connect call states a flowspec. The flowspec is admitted against a per-interface budget or refused at once, with
+//! the numbers that decided. Admitted flows are enforced by token buckets in user space and by `tc` classes in the
+//! kernel. Calls, codes and semantics are those of Winsock's `WSPConnect`.
 //!
 //! ```
 //! use gqos::connect::{Ask, Host};
@@ -43,10 +43,10 @@
 //!
 //! # Where to start
 //!
-//! - **A server or a client of one's own**: [`connect`], whose page shows one thing after the other: listening, reserving,
-//!   ladders of renditions, renegotiation, lost reservations, waiting for capacity, datagrams, the end.
+//! - **Your own server or client**: [`connect`]. Its page shows step by step: listening, reserving, ladders of
+//!   renditions, renegotiation, lost reservations, waiting for capacity, datagrams, and shutdown.
 //! - **An HTTP server on hyper, axum or tonic**: [`tower`](https://docs.rs/gqos/latest/gqos/tower/), a layer (feature `tower`).
-//! - **What a policy would decide, without sockets**: [`manager::DryRun`], which needs no feature.
+//! - **The decisions of a policy, without sockets**: [`manager::DryRun`], which needs no feature.
 //! - **Policies**: [`policy`], and [`files`] to read them.
 //!
 //! # Features
@@ -54,19 +54,19 @@
 //! - `cli` (default): the command `gqos` and its charts; enables `lab`, `proxy` and `scenario`.
 //! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
-//! - `lab`: networks of two hosts on this machine for tests and measurements, [`lab`], and what the machine offers,
-//!   [`doctor`]; enables `host`.
+//! - `lab`: networks of two hosts on this machine for tests and measurements, [`lab`], and checks of what the machine
+//!   offers, [`doctor`]; enables `host`.
 //! - `proxy`: the proxy in front of unmodified origins, [`proxy`]; enables `host`.
 //! - `scenario`: regression tests and traces of a policy, [`scenario`].
 //! - `tower`: the layer for HTTP servers; enables `host`.
 //!
-//! With none, the library checks policies and decides requests, and opens no socket. A server turns the
-//! default off: `gqos = { version = "0.1", default-features = false, features = ["host"] }`.
+//! Without any feature, the library checks policies and decides requests, and opens no socket. A server turns the
+//! default feature off: `gqos = { version = "0.1", default-features = false, features = ["host"] }`.
 //!
 //! # Privileges
 //!
-//! A class in the kernel needs CAP_NET_ADMIN. Without it, and with `enforcement = "auto"`, flows are admitted and shaped in
-//! user space all the same; each decision says what is not enforced.
+//! A class in the kernel needs CAP_NET_ADMIN. Without this capability, and with `enforcement = "auto"`, flows are
+//! admitted and shaped in user space; each decision says what is not enforced.
 
 #![deny(missing_docs)]
 

@@ -1,7 +1,7 @@
 //! Admission: how much of each interface is reserved, and for which flows.
 //!
-//! Takes operations with the moment at which they happen, and gives decisions. Knows no sockets, no clock and no
-//! `tc`: the same operations in the same order give the same decisions, byte for byte.
+//! Takes operations, each with its time, and returns decisions. Knows no sockets, no clock and no `tc`: the same
+//! operations in the same order give the same decisions, byte for byte.
 //!
 //! ```text
 //! Operation ─► Ledger::decide ─► Outcome ─┬─► Decision: Response, totals, expired and notified flows ─► JSON
@@ -10,22 +10,24 @@
 //!
 //! # Types
 //!
-//! - **What is asked**: [`Operation`], with [`Request`], [`Ladder`] and [`GroupRequest`] in it.
-//! - **What is answered**: [`Outcome`], with a [`Decision`], whose [`Response`] has the fields of its operation; a
-//!   [`Refusal`] has the numbers that decided, and a [`Reason`] with the Winsock codes.
-//! - **What is shown**: [`Totals`], [`Holding`], [`Reload`] with [`GroupDifference`]s.
+//! - **Input**: [`Operation`], which contains a [`Request`], a [`Ladder`] or a [`GroupRequest`].
+//! - **Output**: [`Outcome`] with a [`Decision`], whose [`Response`] has the fields of its operation. A [`Refusal`]
+//!   has the numbers that decided, and a [`Reason`] with the Winsock codes.
+//! - **State to read**: [`Totals`], [`Holding`], [`Reload`] with [`GroupDifference`]s.
 //!
 //! # Order of calls
 //!
 //! 1. [`Ledger::new`] with a policy.
-//! 2. [`Ledger::observe_link`] for each link that is seen; its speed and MTU decide what fits.
-//! 3. [`Ledger::decide`] for each operation, with moments that never go back: it ends first what has expired by then.
-//! 4. [`Ledger::reload`] with another policy, at any time; [`Ledger::compare`] says before what it would change.
+//! 2. [`Ledger::observe_link`] for each observed link; its speed and MTU determine which flows fit.
+//! 3. [`Ledger::decide`] for each operation, in the order of time. It first ends the reservations that have expired.
+//! 4. [`Ledger::reload`] with another policy, at any time; [`Ledger::compare`] lists beforehand what this would
+//!    change.
 //!
 //! # Inside
 //!
-//! `account` holds one interface's sums over time and knows no ledger; `ledger` holds the accounts, flows,
-//! groups, clients and the waiting queue. [`Ledger::invariants`] states what holds between any two operations.
+//! `account` has the sums over time of one interface and does not know the ledger. `ledger` has the accounts, flows,
+//! groups, clients and the waiting queue. [`Ledger::invariants`] checks the properties that hold between any two
+//! operations.
 
 mod account;
 mod decision;

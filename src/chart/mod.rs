@@ -1,15 +1,16 @@
-//! Charts as SVG text, for pages and files. Pure: the same data give the same text, byte for byte. It does not know what
-//! the rows stand for.
+//! Charts as SVG text, for pages and files. Pure: the same data give the same text, byte for byte. This module does
+//! not know the meaning of the data.
 //!
 //! # Types
 //!
 //! - **Data**: a [`Chart`] has [`Panel`]s with [`Row`]s of [`ChartMark`]s on one [`Axis`], and a [`Series`] for each kind of
 //!   mark.
-//! - **Appearance**: a series has a [`Colour`] and a [`MarkShape`]. Colours are told apart by readers with colour blindness, and
-//!   have a value for light and one for dark backgrounds; shapes are told apart without colour.
+//! - **Appearance**: a series has a [`Colour`] and a [`MarkShape`]. Readers with colour blindness can distinguish the
+//!   colours. Each colour has one value for light and one for dark backgrounds. The shapes can be distinguished
+//!   without colour.
 //!
-//! - **Over time**: a [`Timeline`] has a [`TimeSeries`] for each line, whose [`LineShape`] tells it apart; it has no styles of its
-//!   own, and a page with it has those of [`chart_style`].
+//! - **Over time**: a [`Timeline`] has a [`TimeSeries`] for each line, and each line has its own [`LineShape`]. A
+//!   timeline contains no styles; the page that contains it needs those of [`chart_style`].
 //!
 //! # Order of calls
 //!

@@ -1,12 +1,12 @@
 //! Connections with reserved bandwidth.
 //!
-//! Takes a peer and an [`Ask`]; gives a [`Connection`] that is shaped to its flowspec, or the refusal with its numbers.
-//! Decides nothing, and does not know whether its [engine](crate::engine) runs in this process.
+//! Takes a peer and an [`Ask`]; returns a [`Connection`] that is shaped to its flowspec, or the refusal with its
+//! numbers. Makes no decisions itself, and does not know whether its [engine](crate::engine) runs in this process.
 //!
 //! # Listening
 //!
-//! A [`Host`] is started once, under a policy. Its [`Listener`] reserves for each connection that it accepts. A refused
-//! one comes back with its stream, so that the peer can be told.
+//! A program starts one [`Host`] under a policy. The host's [`Listener`] reserves for each connection that it
+//! accepts. The error for a refused connection contains its stream, so that the server can answer the peer.
 //!
 //! ```no_run
 //! use gqos::connect::{AcceptError, Ask, Connection, Host};
@@ -38,17 +38,18 @@
 //! }
 //! ```
 //!
-//! An HTTP server reserves when it has read the request, and answers then: [below](#reserving-later), or by the layer of
-//! `gqos::tower`. A stream that is closed while the peer's request is unread is reset, and the peer may lose the answer.
+//! An HTTP server should first read the request, then reserve and answer: [below](#reserving-later), or by the layer
+//! of `gqos::tower`. If a stream is closed while the peer's request is unread, the connection is reset, and the peer
+//! may lose the answer.
 //!
-//! [`Host::listen_with`] sets a backlog and socket options, [`Host::listen_on`] takes a listener that is open already, and
+//! [`Host::listen_with`] sets a backlog and socket options. [`Host::listen_on`] takes an open listener, and
 //! [`Host::adopt`] a socket that another library has accepted or connected. A client connects with a [`Connector`].
 //!
 //! # Reserving later
 //!
-//! A server that learns from the first request what to reserve accepts without a reservation, by
-//! [`Listener::accept_free`], and reserves on the connection's [`Flow`]. Each connection has one; it can be cloned as an
-//! `Arc` and kept beside the connection.
+//! If the first request determines what to reserve, the server accepts without a reservation, by
+//! [`Listener::accept_free`], and reserves later on the connection's [`Flow`]. Each connection has one flow. The flow
+//! can be cloned as an `Arc` and kept beside the connection.
 //!
 //! ```no_run
 //! # use gqos::connect::{Ask, Connection, ConnectError};
@@ -63,9 +64,10 @@
 //!
 //! # Ladders, renegotiation, and waiting for capacity
 //!
-//! [`Ask::first_of`] names renditions, best first, and gets the first that fits. A flow that has a lower one than the best,
-//! or none, may wait: [`Ask::waiting_as`] enters it into the policy's queue, and [`Host::wait_for_capacity`] completes once
-//! more would fit. [`Flow::renegotiate`] then asks again while the connection stands.
+//! [`Ask::first_of`] names renditions, best first, and reserves the first that fits. A flow without the best
+//! rendition may wait for capacity: [`Ask::waiting_as`] puts it into the waiting queue, and
+//! [`Host::wait_for_capacity`] completes when a better rendition would fit. [`Flow::renegotiate`] then requests it on
+//! the same connection.
 //!
 //! ```
 //! use gqos::connect::{Ask, Host};
@@ -107,9 +109,9 @@
 //!
 //! # Lost reservations
 //!
-//! A reservation may end before its connection: preempted by a more important flow, shed by a link that has become slower,
-//! expired, or because the peer is dead or stalled ([`Loss`]). The connection continues as best effort.
-//! [`Flow::until_lost`] completes then.
+//! A reservation may end before its connection: it is preempted by a more important flow, shed because the link has
+//! become slower, or expired, or the peer is dead or stalled ([`Loss`]). The connection continues as best effort, and
+//! [`Flow::until_lost`] completes.
 //!
 //! ```no_run
 //! # use gqos::connect::{Ask, Connection};
@@ -134,24 +136,26 @@
 //!
 //! # Datagrams
 //!
-//! [`Connector::connect_udp`] gives a [`DatagramConnection`], with the same [`Flow`]. A socket that serves many peers, as a
-//! QUIC endpoint does, is a [`DatagramSocket`]: it reserves for each [`Destination`], and other datagrams are best effort.
+//! [`Connector::connect_udp`] returns a [`DatagramConnection`], which also has a [`Flow`]. A socket that serves many
+//! peers, such as a QUIC endpoint, is a [`DatagramSocket`]: it reserves for each [`Destination`], and other datagrams
+//! are best effort.
 //!
 //! # The end
 //!
-//! A dropped connection releases its reservation once its data has left. [`Host::stop`] removes what the host has
-//! programmed. Without it the same happens when the last handle is dropped, when the runtime ends, and in a panic that
-//! unwinds. A signal without a handler kills the process as it is: a server waits for SIGINT and SIGTERM beside
-//! [`Listener::accept`], as `examples/media_server.rs` does. [`Host`] says what a killed process leaves.
+//! A dropped connection releases its reservation when its data has been sent. [`Host::stop`] removes the trees that
+//! the host has programmed in the kernel. So do the drop of the last handle, the end of the runtime, and a panic that
+//! unwinds. A signal without a handler kills the process without any of this. A server should therefore wait for
+//! SIGINT and SIGTERM beside [`Listener::accept`], as `examples/media_server.rs` does. [`Host`] describes what a
+//! killed process leaves behind.
 //!
 //! # Types
 //!
-//! - **Start here**: [`Host`], a handle on an engine; [`Ask`] and [`What`], what a flow is to get.
+//! - **Start here**: [`Host`], a handle on an engine; [`Ask`] and [`What`], the reservation that a flow requests.
 //! - **Make connections**: [`Connector`] reserves, then connects; [`Listener`] accepts, then reserves; [`Adopt`] and
-//!   [`IntoSocket`] are the sockets that a host takes over.
+//!   [`IntoSocket`] are for sockets that a host takes over.
 //! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`), [`DatagramConnection`] and
 //!   [`DatagramSocket`] (UDP), and [`Flow`], which reserves, renegotiates, refreshes and releases.
-//! - **Events**: [`Host::events`], everything that happens, for logs and metrics.
+//! - **Events**: [`Host::events`] returns all events, for logs and metrics.
 //! - **Answers**: [`ConnectError`] and [`AcceptError`], with the Winsock code; [`InterfaceReport`] and [`ClassReport`].
 //! - **For providers that own their sockets**: [`Host::reserve`] with a [`ReservationRequest`], [`plan()`],
 //!   [`meter`], [`segment_limit`].

@@ -1,16 +1,17 @@
 //! The protocol of the daemon's control socket: varlink, as values and bytes.
 //!
-//! Takes bytes and gives calls, takes replies and gives bytes. Knows no socket, no clock and no engine: the daemon and its
-//! clients bring those. A message is a JSON object that ends with a NUL; replies come in the order of the calls.
+//! Decodes bytes into calls and encodes replies into bytes. Knows no socket, no clock and no engine; the daemon and
+//! its clients have those. A message is a JSON object that ends with a NUL. Replies come in the order of the calls.
 //!
 //! # Types
 //!
-//! - **Bytes**: a [`FrameReader`] cuts what was read into messages ([`FrameError`]); [`encode`] makes a message of a value.
+//! - **Bytes**: a [`FrameReader`] splits the bytes that were read into messages ([`FrameError`]); [`encode`] encodes
+//!   a value as a message.
 //! - **Envelopes**: [`Call`] and [`Reply`].
-//! - **Calls**: a [`Method`] by its name; a [`MethodCall`] is a call whose parameters were read, [`ReserveCall`] and [`ReleaseCall`]
-//!   among them.
+//! - **Calls**: a [`Method`] is the name of a method; a [`MethodCall`] is a call with parsed parameters, such as
+//!   [`ReserveCall`] and [`ReleaseCall`].
 //! - **Answers**: [`Decided`] for each request that the ledger decides; [`ClientNotice`] and [`EventBatch`] in streams;
-//!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] in place of any of them.
+//!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] instead of any of them.
 //! - **Limits**: [`limits`]; the interface in varlink's language: [`INTERFACE`].
 //!
 //! # Order of calls
@@ -19,8 +20,8 @@
 //!   [`Reply::error`], and [`encode`].
 //! - Client: [`Call::new`] of a [`MethodCall`], [`encode`]; then [`Reply::read`] and [`Reply::parameters`].
 //!
-//! A decision is the flat record that `gqos replay` prints. A client that asks for `details` gets its parts as well, and
-//! builds the same [`Decision`](crate::admission::Decision) from them.
+//! A decision is the flat record that `gqos replay` prints. With `details`, the client also gets the parts from which
+//! it builds the same [`Decision`](crate::admission::Decision).
 //!
 //! - **Source**: varlink.org, "Interface Definition" and "Method Call".
 

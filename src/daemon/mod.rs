@@ -1,28 +1,37 @@
 //! The daemon: one engine for the whole host, and the control socket by which other processes reserve.
 //!
-//! Takes the files of a policy and the path of a socket; serves until it is stopped. A client is known by the credentials
-//! that the kernel recorded when it connected, and holds its reservations by its connection or by its socket.
+//! Takes the files of a policy and the path of a socket; serves until it is stopped. The daemon identifies a client
+//! by the credentials that the kernel recorded when the client connected. A reservation ends with its client's
+//! connection, or with the socket that is attached to it.
 //!
 //! # Types
 //!
-//! - [`DaemonOptions`]: the policy's files, and what the command line sets in their place.
-//! - [`Daemon`] serves; [`DaemonHandle`] is what signals ask of it.
-//! - [`DaemonStartError`]: why it does not start.
-//! - [`EmbeddedDaemon`] is the same without sockets, files and a kernel of its own, which a simulation brings.
+//! - [`DaemonOptions`]: the policy's files, and the options that take precedence over the policy.
+//! - [`Daemon`] serves; signal handlers use its [`DaemonHandle`].
+//! - [`DaemonStartError`]: why the daemon did not start.
+//! - [`EmbeddedDaemon`] is the daemon without its own sockets, files and kernel; a simulation provides these.
 //!
 //! # How a call is served
 //!
-//! `server` accepts connections, which `core` serves and which share `state`; `connection` reads one, with bounds on what a peer may send and leave unread, and has
-//! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
-//! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
-//! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
-//! `watched` reads ledger, kernel and flows for all that show them: `flow_table` has the flows and their sums, `traffic` what the kernel's classes did between two readings, `taken` when something is read again.
-//! `confined` gives up what the daemon does not need once its sockets are bound. `audit` writes the audit log, and `service` tells systemd what the daemon does.
+//! - `server` accepts connections. `core` serves them, and they share `state`.
+//! - `connection` reads the messages of one connection, with limits on what a peer may send and leave unread. `calls`
+//!   answers each call in its order, and `streams` answers calls with many replies.
+//! - `holdings` records which connection or socket each reservation belongs to. `sockets` releases the reservations
+//!   whose sockets have ended. `users` enforces the limits of each user.
+//! - `http` serves metrics, health and readiness, independently of the other modules. `observed` is the state of the
+//!   daemon that it shows.
+//! - `watched` reads the ledger, the kernel and the flows for all modules that show them: `flow_table` has the flows
+//!   and their sums, `traffic` compares two readings of the kernel's classes, and `taken` decides when something is
+//!   read again.
+//! - `confined` drops the privileges that the daemon does not need once its sockets are bound. `audit` writes the
+//!   audit log, and `service` reports the state of the daemon to systemd.
 //!
 //! # After a kill
 //!
-//! `journal` writes down what is held, as `holdings_kept` gives it and as `state_log` says in lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
-//! engine grant everything again, and ends after a grace period what neither a client nor a socket has claimed.
+//! `journal` writes the reservations to the state file, on a thread of its own: `holdings_kept` lists them,
+//! `state_log` encodes the changes, and `saved` defines the lines. At the next start, `recovery` reads the file and
+//! lets the engine grant all reservations again. After a grace period, it releases those that neither a client nor a
+//! socket has claimed.
 //!
 //! # Order of calls
 //!

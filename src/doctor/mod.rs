@@ -1,10 +1,10 @@
-//! What this machine offers for `enforcement = "kernel"`, and what each lack costs.
+//! What this machine offers for `enforcement = "kernel"`, and the consequence of each missing feature.
 //!
-//! [`Facts`] are read and tried; [`judge`] is a pure function from them to [`Finding`]s, each with what it costs and how to
-//! mend it.
+//! [`Facts`] are read from the machine and tried out. [`judge`] is a pure function from facts to [`Finding`]s, each
+//! with its consequence and how to mend it.
 //!
-//! The order of calls: [`Facts::read`] on a runtime of the host's namespace; then, since it may need a user namespace and
-//! a thread of its own, [`Facts::try_features`]; at last [`judge`].
+//! The order of calls: [`Facts::read`] on a runtime of the host's namespace; then [`Facts::try_features`], which may
+//! need a user namespace and a thread of its own; finally [`judge`].
 
 mod confinement;
 mod facts;

@@ -1,28 +1,31 @@
 //! The engine: runs one manager, and applies its decisions in the kernel.
 //!
-//! Takes requests for reservations; gives a [`Granted`] reservation, which releases itself exactly once, or the refusal
-//! with its numbers. Has no admission rule of its own: `manager` decides.
+//! Takes requests for reservations; returns a [`Granted`] reservation, which is released exactly once, or the refusal
+//! with its numbers. Has no admission rules: `manager` decides.
 //!
 //! # Types
 //!
-//! - **The boundary**: [`Engine`], what a client can ask; [`ReservationBackend`], what a reservation tells its engine.
-//!   Neither names a thread or a queue: an engine may run in another process.
+//! - **The boundary**: [`Engine`] has the calls of a client, [`ReservationBackend`] the calls of a reservation to its
+//!   engine. Neither names a thread or a queue, so that an engine may run in another process.
 //! - **The engine of this process**: [`LocalEngine`], on a [`Kernel`].
 //! - **The engine of the daemon**: [`RemoteEngine`], by its control socket; [`DaemonError`].
-//! - **Requests**: [`ReservationRequest`] with an [`Ask`]; [`PendingReservation`] is one that waits for its answer.
+//! - **Requests**: [`ReservationRequest`] with an [`Ask`]; [`PendingReservation`] is a request that waits for its
+//!   answer.
 //! - **Answers**: [`Granted`] with [`Admitted`] and a [`Reservation`]; [`EngineError`].
-//! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
-//!   to leave before a release.
-//! - **Another policy**: [`LocalEngine::reload`], and [`LocalEngine::compare`] for what it would change.
-//! - **The audit trail**: [`LocalEngine::start_audited`] gives an [`AuditSink`] what the ledger was asked and decided.
-//! - **Reports**: [`FlowReport`], [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] of everything that happens.
+//! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that
+//!   must be sent before a release.
+//! - **Another policy**: [`LocalEngine::reload`]; [`LocalEngine::compare`] lists what a reload would change.
+//! - **The audit trail**: [`LocalEngine::start_audited`] passes the requests and decisions of the ledger to an
+//!   [`AuditSink`].
+//! - **Reports**: [`FlowReport`], [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] is the stream of
+//!   events.
 //!
 //! # Order of calls
 //!
 //! 1. [`LocalEngine::start`].
 //! 2. [`Engine::try_reserve`]: answers on the caller's thread where no kernel change is needed; otherwise
 //!    [`Engine::reserve`].
-//! 3. [`Reservation::connected`] once the peer has answered, [`ReservationState::on_loss`] to be notified.
+//! 3. [`Reservation::connected`] when the peer has answered, [`ReservationState::on_loss`] to be notified of a loss.
 //! 4. [`Reservation::watch`] with the flow's [`PeerSocket`], so that the reservation does not outlive its peer.
 //! 5. [`Reservation::end`], or a drop.
 //! 6. [`Engine::stop`].
@@ -30,21 +33,22 @@
 //! # Order and bounds
 //!
 //! Commands reach the engine's task in the order in which they were sent. Kernel changes of one interface are applied
-//! one at a time in the manager's order, and later commands about that interface wait for them; other interfaces do not.
-//! [`MOST_QUEUED_REQUESTS`] bounds the queued requests; releases always find a place, since each reservation is released
-//! once.
+//! one at a time in the manager's order, and later commands about that interface wait for them; commands about other
+//! interfaces do not. [`MOST_QUEUED_REQUESTS`] limits the queued requests. Releases are always accepted; their number
+//! is bounded, because each reservation is released once.
 //!
 //! # A kernel that does not answer
 //!
-//! A call about an interface is given up after three seconds, longer where it has many operations. Until the kernel answers
-//! again, requests for that interface are decided at once: enforced in user space, or refused under
-//! `enforcement = "kernel"`; nothing but its tree is asked for. The tree is then compared with the desired one and repaired.
+//! The engine gives a call about an interface up after three seconds, or later if it has many operations. Until the
+//! kernel answers again, requests for that interface are decided at once: they are enforced in user space, or refused
+//! under `enforcement = "kernel"`, and the engine asks the kernel only for the interface's tree. When the kernel
+//! answers, the tree is compared with the desired one and repaired.
 //!
 //! # Faults
 //!
 //! A panic in the manager is caught: the request gets [`Refusal::ManagerFault`](crate::admission::Refusal::ManagerFault)
-//! or [`EngineError::Faulted`], and an event reports it. If the state is in doubt, admission stops; admitted flows keep
-//! what they have, in the kernel and in user space.
+//! or [`EngineError::Faulted`], and an event reports the panic. If the state may be inconsistent, admission stops;
+//! admitted flows keep their classes in the kernel and their buckets in user space.
 
 mod absence;
 mod adoption;

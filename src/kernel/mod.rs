@@ -1,8 +1,8 @@
-//! What the kernel has, as values that every module can hold: the [`Handle`]s of qdiscs and classes, the
-//! [`KernelClass`] of a flow, the [`Differences`] of a tree, and the [`ClaimHolder`] of an interface.
+//! Kernel objects as values that every module can use: the [`Handle`]s of qdiscs and classes, the [`KernelClass`] of
+//! a flow, the [`Differences`] between two trees, and the [`ClaimHolder`] of an interface.
 //!
-//! Each is a text in JSON, the one that a person reads, and comes back from it. Knows neither netlink nor how a tree is
-//! made.
+//! In JSON, each value is a string, the same text that is shown to people, and it can be parsed from this string.
+//! Knows neither netlink nor how a tree is built.
 
 mod class;
 mod difference;

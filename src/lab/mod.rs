@@ -1,7 +1,7 @@
 //! The lab: two hosts and a wire on this machine, for the demo, the tests and the benchmarks.
 //!
-//! All hosts are network namespaces without names, held by threads of this process. When the process ends, for whatever
-//! reason, the kernel removes the namespaces and everything in them.
+//! All hosts are network namespaces without names, which threads of this process keep alive. When the process ends
+//! for any reason, the kernel removes the namespaces and everything in them.
 //!
 //! # Types
 //!

@@ -1,28 +1,32 @@
 //! System calls and netlink requests: the only module that names nix and rtnetlink.
 //!
-//! Takes values (operations, addresses, options) and gives values, or a [`KernelFailure`](crate::failure::KernelFailure)
-//! with the call, its object and the error number. Knows no policy and no flows, and holds no lock.
+//! Takes values (operations, addresses, options) and returns values, or a
+//! [`KernelFailure`](crate::failure::KernelFailure) with the call, its object and the error number. Knows no policy
+//! and no flows, and holds no lock.
 //!
-//! The types, by what they are for:
+//! The types, by purpose:
 //!
-//! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`] (of a [`RouteQuery`]), [`RootState`] and [`ClassState`], and
-//!   [`LinkEvents`] report links that go up and down;
-//! - **interfaces**: [`Claim`] is the right to program one; [`Ingress`] is what has the packets that it receives;
-//! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
+//! - **netlink**: [`Netlink`] is a connection; it returns [`Link`], [`Route`] (for a [`RouteQuery`]), [`RootState`]
+//!   and [`ClassState`], and [`LinkEvents`] report links that go up and down;
+//! - **interfaces**: [`Claim`] is the right to program an interface; [`Ingress`] says which qdisc has the interface's
+//!   received packets;
+//! - **inspection**: [`features`] tries the features of the kernel; [`LinkDetails`] are all attributes of a link that
+//!   are reported;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
-//!   reads what is known of their peers;
+//!   reads the state of their peers;
 //! - **descriptors**: [`send_with_descriptor`] passes a socket to another process;
-//! - **other programs' sockets**: [`classify_cgroup`] classifies what a control group sends,
-//!   and [`Netlink::classify_flow`] the packets of one flow; a [`PassedSocket`] came from another process, and
-//!   [`SocketEnds`] reports its end;
-//! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] takes descriptors with the bytes;
-//! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces, [`system_id`]
-//!   the run of the machine; [`confine`] gives up what it does not need; [`end_with_parent`] ends it with the process that
-//!   has started it;
+//! - **other programs' sockets**: [`classify_cgroup`] classifies the packets of a control group, and
+//!   [`Netlink::classify_flow`] the packets of one flow; a [`PassedSocket`] is a socket that another process has
+//!   passed, and [`SocketEnds`] reports its end;
+//! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] receives descriptors with the
+//!   bytes;
+//! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces,
+//!   [`system_id`] the boot of the machine; [`confine`] drops unneeded privileges; [`end_with_parent`] ends the
+//!   process when its parent ends;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
-//! - **faults**: [`Faults`] lets system calls of a connection fail, for tests;
-//! - **the lab**: [`Veth`] and [`NewQdisc`] are what its networks are built of.
+//! - **faults**: [`Faults`] makes system calls of a connection fail, for tests;
+//! - **the lab**: [`Veth`] and [`NewQdisc`] are the parts of its networks.
 //!
 //! The order of calls for an interface: [`Netlink::open`]; [`Netlink::watch_links`], so that no change is missed;
 //! [`Netlink::link`] or [`Netlink::route`]; [`Claim::interface`]; [`Netlink::root`] or [`Netlink::observe`]; then

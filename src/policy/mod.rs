@@ -1,7 +1,7 @@
 //! The policy: how much of each interface may be reserved, and by which flows.
 //!
-//! Takes the text of one or more policy files and gives a [`Policy`], or every problem in them at once, each with its
-//! place in the text. Knows neither files, nor sockets, nor what is reserved at the moment.
+//! Takes the text of one or more policy files and returns a [`Policy`], or every problem at once, each with its
+//! position in the text. Knows neither files nor sockets nor reservations.
 //!
 //! ```text
 //! text ─► read (tables, units, places) ─► Policy ─► looked up by the ledger and by the engine
@@ -22,15 +22,16 @@
 //!   class's [`OwnerMatch`] with an [`Owner`]; a proxy's [`ProxyMatch`] with a [`ProxySubject`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
 //! - **Flowspecs outside of a policy**: [`flowspec_of_argument`] and [`flowspecs_of_toml`], with [`FlowspecProblem`]s.
-//! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s;
-//!   [`schema()`] is the JSON schema of a policy file.
+//! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s that differ between two policies, as [`ItemChange`]s
+//!   and [`KeyChange`]s; [`schema()`] is the JSON schema of a policy file.
 //!
 //! # Order of calls
 //!
 //! 1. [`Policy::parse`] reads the sources, merges them and checks the result.
 //! 2. [`crate::admission::Ledger`] takes the policy and looks up interfaces, classes, groups and clients by name.
 //! 3. For a caller that names neither class nor flowspec, [`Policy::rule_for`] and [`Policy::class_for`] choose them.
-//! 4. To reload, parse again and give the new policy to the manager; [`PolicyChanges::between`] says what differs.
+//! 4. To reload, parse again and pass the new policy to the manager; [`PolicyChanges::between`] lists the
+//!    differences.
 
 mod addresses;
 mod changes;

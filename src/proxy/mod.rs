@@ -1,7 +1,8 @@
 //! A proxy in front of unmodified origins.
 //!
-//! Takes the `[proxy.NAME]` tables of a policy; accepts their clients, reserves for each, and passes what the origin sends at
-//! the reserved rate. Decides nothing by itself, and does not change what it passes but for one header.
+//! Takes the `[proxy.NAME]` tables of a policy; accepts clients, reserves for each client, and sends the origin's
+//! data at the reserved rate. Makes no decisions itself. It passes data on unchanged, except for the headers
+//! `X-Gqos-Rendition` and `Upgrade` of HTTP requests.
 //!
 //! ```no_run
 //! use gqos::connect::Host;
@@ -22,7 +23,7 @@
 //!
 //! # Types
 //!
-//! - **The server**: [`Server`], and [`ServerHandle`] for what signals ask of it; [`Replaced`] says what a reload changed.
+//! - **The server**: [`Server`]; signal handlers use its [`ServerHandle`]; [`Replaced`] says what a reload changed.
 //! - **Each connection**: a [`ConnectionRecord`] with its [`ConnectionEnd`].
 //! - **Errors**: [`ProxyError`].
 //!
@@ -32,21 +33,23 @@
 //!
 //! # One connection
 //!
-//! 1. A PROXY protocol header is read where the peer is a load balancer of the policy.
-//! 2. What the protocol shows is read: the head of an HTTP or RTSP request, the ClientHello of TLS. The bytes, the time and
-//!    the number of connections are limited.
-//! 3. The first rule that matches gives the templates; [`Flow::reserve`](crate::connect::Flow::reserve) asks for them. A refused client is answered
-//!    as the policy says, and the origin gets no connection.
-//! 4. The origin is connected, and both directions are copied. At most one buffer of each direction is held: a client that
-//!    reads slowly slows its origin down. The end of one direction leaves the other one open; a reset is passed on as one.
-//! 5. The [`ConnectionRecord`] says how it went.
+//! 1. If the peer is a load balancer of the policy, the proxy reads a PROXY protocol header.
+//! 2. The proxy reads the start of the protocol: the head of an HTTP or RTSP request, or the ClientHello of TLS. The
+//!    bytes, the time and the number of connections are limited.
+//! 3. The first matching rule determines the templates, and [`Flow::reserve`](crate::connect::Flow::reserve) requests
+//!    them. A refused client is answered as the policy says, and the proxy does not connect to the origin.
+//! 4. The proxy connects to the origin and copies both directions. It holds at most one buffer for each direction, so
+//!    that a client that reads slowly slows down its origin connection. When one direction ends, the other stays
+//!    open. A reset on one side resets the other side.
+//! 5. The [`ConnectionRecord`] describes the connection after its end.
 //!
 //! # Requests after the first
 //!
-//! A connection of HTTP is followed from one request to the next, by their lengths. Each head is checked as the first one
-//! is. One that meets another rule renegotiates the reservation; if that is refused, the request is not passed on, and the
-//! client gets the refusal once the requests before it are answered. Of responses only the ends are found, while they are in
-//! the origin's socket. Once an origin answers 101 to a request with `Upgrade`, the connection is passed on unread.
+//! The proxy parses each request of an HTTP connection. Each head is checked like the first one. A request that
+//! matches another rule renegotiates the reservation. If this is refused, the request is not passed on, and the
+//! client gets the refusal when the earlier requests have been answered. For responses, the proxy only determines
+//! where they end, while they are in the origin's socket. After an origin answers 101 to a request with `Upgrade`,
+//! the connection is passed on without parsing.
 
 mod admission;
 mod answer;

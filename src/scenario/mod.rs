@@ -1,8 +1,8 @@
 //! Scenarios: traces and regression tests of a policy, in virtual time.
 //!
-//! A *trace* is one request per line and gives one decision per line. A *test* states what its decisions are to be.
-//! Takes texts and a policy, gives decisions and verdicts. Knows no clock, no file and no kernel: the same texts give the
-//! same output, byte for byte, on every machine.
+//! A *trace* has one request per line, and replaying it gives one decision per line. A *test* states the expected
+//! decisions. Takes texts and a policy, returns decisions and verdicts. Knows no clock, no file and no kernel: the
+//! same texts give the same output, byte for byte, on every machine.
 //!
 //! # Types
 //!
@@ -11,14 +11,15 @@
 //! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
 //! - **Results**: a [`TestOutcome`] holds the [`Verdict`] ([`TestFailure`], [`SkipReason`]), every [`StepDecision`] and the
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
-//!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on what was
-//!   [`Requested`]; a [`TestComparison`] reports each [`ComparedTest`] with its [`ComparedDecision`]s.
+//!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on each
+//!   [`Requested`] flow; a [`TestComparison`] reports each [`ComparedTest`] with its [`ComparedDecision`]s.
 //! - **Reports**: a [`RunReport`] of [`TestReport`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`ReportFormat`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
-//! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
-//!   [`InterfaceHoldings`] and [`Fill`], each with its [`HoldingLimit`], and gives the [`HoldingChange`]s between two policies.
-//! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says why
-//!   it could not.
+//! - **Checks**: [`infeasible`] names the templates and rules that a policy never admits. [`Holdings`] counts how
+//!   many flows fit under a policy, by [`InterfaceHoldings`] and [`Fill`], each with its [`HoldingLimit`], and lists
+//!   the [`HoldingChange`]s between two policies.
+//! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says
+//!   why a transfer failed.
 //!
 //! # Order of calls
 //!

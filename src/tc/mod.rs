@@ -1,25 +1,28 @@
-//! The traffic control of an interface, as values: the tree that is desired, the tree that is observed, and the
-//! operations that make one of the other.
+//! The traffic control of an interface, as values: the desired tree, the observed tree, and the operations that
+//! change the observed tree into the desired one.
 //!
-//! Takes the shape of a link and the traffic of flows, gives ordered operations with their undo and the bytes of each.
-//! Touches no kernel: [`linux`](crate::linux) dumps trees and applies changes. The words are those of `tc`.
+//! Takes the shape of a link and the traffic of flows; returns ordered operations with their undo, and the encoding
+//! of each. Makes no system calls: [`linux`](crate::linux) dumps trees and applies changes. The terms are those of
+//! `tc`.
 //!
 //! The types, in the order in which they are used:
 //!
 //! - **names**: [`Handle`] for a qdisc or a class; [`flow_class`], [`shared_class`], [`LINK_CLASS`] and
 //!   [`DEFAULT_CLASS`] for those of a tree;
-//! - **sizes**: [`LinkShape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
-//!   [`LinkRates::error_terms`] the delay that the leaves guarantee;
+//! - **sizes**: [`LinkShape`] is a link and [`Framed`] the traffic of a flow; they determine the parameters of each
+//!   class. [`LinkRates::error_terms`] computes the delay that the leaves guarantee;
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`]; [`cgroup_program`] for the sockets of a control group;
 //! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump;
-//! - **other programs' flows**: [`Leaving`] is such a flow's packets, and its filter assigns them to their class;
-//! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] the filter that assigns them to its class;
-//! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
+//! - **other programs' flows**: [`Leaving`] describes the packets of such a flow, and its filter assigns them to
+//!   their class;
+//! - **receiving**: [`Arriving`] describes the received packets of a flow, and [`PlacedFilter`] is the filter that
+//!   assigns them to the flow's class;
+//! - **changes**: [`Op`] is one request; a [`Change`] is a list of requests that are applied together.
 //!
-//! The order of calls: [`Desired::new`]; once, [`diff`] with what the interface has; then [`Desired::set_leaf`] for
-//! each flow that comes, changes or ends, and [`Desired::reshape`] when the link changes, each of which gives the
-//! change to apply; at last [`Desired::tear_down`].
+//! The order of calls: [`Desired::new`]; once, [`diff`] with the observed tree of the interface; then
+//! [`Desired::set_leaf`] for each flow that starts, changes or ends, and [`Desired::reshape`] when the link changes;
+//! finally [`Desired::tear_down`]. Each of them returns the change to apply.
 
 mod attributes;
 mod cgroup;
