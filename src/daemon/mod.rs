@@ -28,10 +28,10 @@
 //!
 //! # After a kill
 //!
-//! `journal` writes the reservations to the state file, on a thread of its own: `holdings_kept` lists them,
-//! `state_log` encodes the changes, and `saved` defines the lines. At the next start, `recovery` reads the file and
-//! lets the engine grant all reservations again. After a grace period, it releases those that neither a client nor a
-//! socket has claimed.
+//! `journal` writes the reservations to the state file, on a thread of its own: `holdings_kept` selects what is
+//! recorded, `saved` defines the lines, and `state_log` computes the bytes that are appended or replace the file. At
+//! the next start, `recovery` reads the file and lets the engine grant all reservations again. After a grace period,
+//! it releases those that neither a client nor a socket has claimed.
 //!
 //! # Order of calls
 //!

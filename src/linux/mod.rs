@@ -8,8 +8,8 @@
 //!
 //! - **netlink**: [`Netlink`] is a connection; it returns [`Link`], [`Route`] (for a [`RouteQuery`]), [`RootState`]
 //!   and [`ClassState`], and [`LinkEvents`] report links that go up and down;
-//! - **interfaces**: [`Claim`] is the right to program an interface; [`Ingress`] says which qdisc has the interface's
-//!   received packets;
+//! - **interfaces**: [`Claim`] is the right to program an interface; [`Ingress`] is the ingress qdisc of an
+//!   interface;
 //! - **inspection**: [`features`] tries the features of the kernel; [`LinkDetails`] are all attributes of a link that
 //!   are reported;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
