@@ -1,7 +1,7 @@
-//! A failed call to the kernel, as a value that every module can hold.
+//! A failed call to the kernel, as a value that every module can use.
 //!
-//! Takes what `linux` knows of a failure and carries it unchanged to the decision, the event and the log. Knows no
-//! netlink and no sockets; text is made where a person reads it.
+//! Carries the facts of a failure unchanged from `linux` to the decision, the event and the log. Knows no netlink and
+//! no sockets. The facts become text only where a person reads them.
 
 use std::time::Duration;
 use std::{fmt, io};

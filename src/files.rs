@@ -1,10 +1,10 @@
-//! Policy files: from paths to a checked policy.
+//! Policy files: reads paths and checks the policy.
 //!
-//! Takes paths; gives a [`Policy`], or a [`PolicyError`] whose text is what `gqos check` prints. The policy itself knows
-//! no files: [`Policy::parse`] takes texts.
+//! Takes paths; returns a [`Policy`], or a [`PolicyError`] with the text that `gqos check` prints. The module
+//! `policy` itself reads no files: [`Policy::parse`] takes texts.
 //!
-//! [`Policy::from_path`] and [`Policy::from_paths`] are the short way. A program that shows warnings as well, or reads
-//! its files again, keeps [`PolicyFiles`].
+//! Most programs need only [`Policy::from_path`] or [`Policy::from_paths`]. A program that also shows warnings, or
+//! reads its files again, keeps [`PolicyFiles`].
 //!
 //! ```
 //! use gqos::files::PolicyFiles;

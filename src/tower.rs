@@ -1,8 +1,9 @@
-//! Reservations for HTTP requests, as a layer of `tower`: for servers on hyper, axum, tonic and their like.
+//! Reservations for HTTP requests, as a layer of `tower`: for servers on hyper, axum, tonic and similar libraries.
 //!
-//! Takes a request and what it asks for; gives the response of the inner service with a reservation that lives as long as
-//! the response's body, or 503 with the decision. Knows no protocol: the server's connections are those of
-//! [`connect`](crate::connect), and a request finds its connection's [`Flow`] in its extensions or in the layer.
+//! Takes a request and the reservation that it asks for. Returns the response of the inner service, with a
+//! reservation that lasts as long as the response's body, or 503 with the decision. Knows no protocol: the server's
+//! connections are those of [`connect`](crate::connect), and the [`Flow`] of a request's connection is in the
+//! request's extensions or in the layer.
 //!
 //! ```
 //! use gqos::connect::Ask;
@@ -19,10 +20,11 @@
 //!
 //! # A server on hyper
 //!
-//! A server that accepts, and serves each connection with a function, changes in these lines: it starts a host, hands each
-//! stream to [`Host::adopt`](crate::connect::Host::adopt), and puts the layer before its function. The crates are `hyper`,
-//! `hyper-util` with the features `tokio` and `service`, and `tower` with `util`. A signal that the server does not handle
-//! leaves the host's classes in the kernel: [how a host ends](crate::connect::Host#the-end-of-a-host).
+//! A server that accepts connections and serves each with a function needs these changes: it starts a host, passes
+//! each stream to [`Host::adopt`](crate::connect::Host::adopt), and puts the layer in front of its function. The
+//! crates are `hyper`, `hyper-util` with the features `tokio` and `service`, and `tower` with `util`. A signal that
+//! the server does not handle leaves the host's classes in the kernel: [how a host
+//! ends](crate::connect::Host#the-end-of-a-host).
 //!
 //! ```no_run
 //! use std::convert::Infallible;
@@ -61,17 +63,17 @@
 //!
 //! | request | response |
 //! | --- | --- |
-//! | asks for nothing | that of the inner service |
-//! | is admitted | that of the inner service, which finds the [`Decision`](crate::admission::Decision) in the request's extensions, and with it the [rendition](crate::admission::Decision::rendition) |
+//! | asks for nothing | the response of the inner service |
+//! | is admitted | the response of the inner service, which finds the [`Decision`](crate::admission::Decision) in the request's extensions, and with it the [rendition](crate::admission::Decision::rendition) |
 //! | is refused | 503, Retry-After, and the decision as JSON |
-//! | comes while another of its connection holds the reservation (HTTP/2) | 503, and the reason as JSON |
+//! | comes while another request of its connection holds the reservation (HTTP/2) | 503, and the reason as JSON |
 //! | has no flow, or the kernel fails | 500, and the reason as JSON |
 //!
 //! # HLS and DASH
 //!
-//! A player fetches one segment after another, and between two of them what this layer has reserved is free for other
-//! viewers. Reserve for the connection instead, when it is accepted; the connections that are refused are served as well, so
-//! that their request is read and answered.
+//! A player fetches one segment after another. This layer holds no reservation between two segments, so that other
+//! viewers may take the capacity. Reserve for the connection instead, when it is accepted. Serve refused connections
+//! as well, so that their request is read and answered.
 //!
 //! ```no_run
 //! use gqos::connect::{AcceptError, Ask, Host};
@@ -112,19 +114,21 @@
 //!
 //! # HTTP/2
 //!
-//! A reservation belongs to a connection, and a connection has one at a time. All streams of an HTTP/2 connection leave by
-//! the same TCP connection, which neither the token bucket nor the kernel can tell apart: while a response with a
-//! reservation is sent, another request of its connection that asks for one gets 503, whatever is free. Requests that ask
-//! for nothing share the rate that is reserved.
+//! A reservation belongs to a connection, and a connection has one reservation at a time. All streams of an HTTP/2
+//! connection share one TCP connection, and neither the token bucket nor the kernel can distinguish them. While a
+//! response with a reservation is sent, another request of the same connection that asks for a reservation therefore
+//! gets 503, even if capacity is available. Requests that ask for nothing share the reserved rate.
 //!
-//! Where a client fetches several reserved responses at once, serve it by HTTP/1.1, on several connections, or reserve for
-//! the connection as a whole when it is accepted ([`Host::listen`](crate::connect::Host::listen)) and leave the layer out.
+//! If a client fetches several reserved responses at once, serve it by HTTP/1.1 on several connections, or reserve
+//! for the whole connection when it is accepted ([`Host::listen`](crate::connect::Host::listen)) and do not use the
+//! layer.
 //!
 //! # The end
 //!
-//! The reservation is released once the body has ended or is dropped and the connection is flushed: the server library may
-//! take a whole body at once and write it much later. Large frames of a body are therefore given on in pieces. What the
-//! kernel has still queued then leaves as best effort.
+//! The reservation is released when the body has ended or is dropped, and the connection is flushed. The flush is
+//! necessary because the server library may take a whole body at once and write it much later. For the same reason,
+//! the layer passes large frames of a body on in pieces. Data that is still queued in the kernel at the release is
+//! sent as best effort.
 
 use std::future::Future;
 use std::pin::Pin;
