@@ -466,7 +466,7 @@ impl Kernel for Netlink {
     fn observe(&self, index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {
         let netlink = self.clone();
         Some(Box::pin(async move {
-            let observed = Self::observe(&netlink, index).await?;
+            let observed = Self::observe_all(&netlink, index).await?;
             Ok(observed.and_then(|observed| match observed.root() {
                 Some(root) => own(root).map(|_| observed),
                 None => Ok(observed),

@@ -43,6 +43,12 @@ pub enum Difference {
         /// The class that the queue belongs to.
         class: Handle,
     },
+    /// A qdisc or a class has filters that were not programmed.
+    #[error("a filter below {parent} was added by another program")]
+    FilterForeign {
+        /// The qdisc or class whose packets the filter sees.
+        parent: Handle,
+    },
     /// The ingress qdisc was deleted.
     #[error("the ingress qdisc is missing")]
     IngressMissing,
@@ -95,13 +101,14 @@ impl Difference {
     ];
 
     /// The variants that name a qdisc or a class, of this one.
-    const fn with_handle(handle: Handle) -> [Self; 5] {
+    const fn with_handle(handle: Handle) -> [Self; 6] {
         [
             Self::RootChanged { root: handle },
             Self::ClassMissing { class: handle },
             Self::ClassChanged { class: handle },
             Self::ClassForeign { class: handle },
             Self::QueueChanged { class: handle },
+            Self::FilterForeign { parent: handle },
         ]
     }
 

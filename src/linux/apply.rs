@@ -6,6 +6,7 @@
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::TcMessage;
 
+use super::filters::filters_at;
 use super::netlink::{Netlink, RequestOutcome};
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{ClassState, DELETE_QDISC, NEW_QDISC, class_state, header, with_options};
@@ -23,6 +24,7 @@ const MOST_TOGETHER: usize = 32;
 
 const NEW_CLASS: &str = "RTM_NEWTCLASS";
 const DELETE_CLASS: &str = "RTM_DELTCLASS";
+const DELETE_FILTER: &str = "RTM_DELTFILTER";
 
 /// An operation that is in force, with the class that it has made or changed.
 type Carried = Option<ClassState>;
@@ -237,6 +239,13 @@ impl Netlink {
                 let found = queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found));
                 Ok(!found.is_some_and(|found| queue.is_kept_as(&found)))
             }
+            Op::DeleteForeignQueue { parent } => {
+                Ok(!self.qdiscs(index).await?.queues.iter().any(|(class, _)| class == parent))
+            }
+            Op::DeleteFilter(place) => {
+                let found = self.tree_filters(index, vec![place.parent]).await?;
+                Ok(!found.iter().any(|filter| filter.is_at(*place)))
+            }
             _ => Ok(self.verify(index, op).await.is_ok()),
         }
     }
@@ -275,7 +284,11 @@ impl Netlink {
                     found => format!("{found:?}"),
                 }
             }
-            Op::DeleteRoot(_) | Op::DeleteClass(_) | Op::DeleteQueue { .. } => return Ok(None),
+            Op::DeleteRoot(_)
+            | Op::DeleteClass(_)
+            | Op::DeleteQueue { .. }
+            | Op::DeleteForeignQueue { .. }
+            | Op::DeleteFilter(_) => return Ok(None),
         };
         Err(KernelCall("read back").unexpected(object(index, op), AnswerProblem::NotInForce { found }))
     }
@@ -363,9 +376,14 @@ fn encode(
             let message = with_queue(queue(*parent), to, kind)?;
             (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Change)
         }
-        Op::DeleteQueue { parent, .. } => (
+        Op::DeleteQueue { parent, .. } | Op::DeleteForeignQueue { parent } => (
             DELETE_QDISC,
             RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)),
+            NetlinkRequestKind::Change,
+        ),
+        Op::DeleteFilter(place) => (
+            DELETE_FILTER,
+            RouteNetlinkMessage::DelTrafficFilter(filters_at(index, *place)),
             NetlinkRequestKind::Change,
         ),
     })

@@ -276,12 +276,31 @@ impl Netlink {
         request: NetlinkRequest,
         read: impl FnOnce(Vec<RouteNetlinkMessage>) -> Result<T, KernelFailure> + Send + 'static,
     ) -> Result<T, KernelFailure> {
-        let (shared, call, object) = (Arc::clone(&self.shared), request.call, request.object.clone());
+        self.dump_each(vec![request], read).await
+    }
+
+    /// The same for the answers to several requests together; without a request nothing is read.
+    ///
+    /// - **Errors**: the first one of the kernel's, and those of `read`.
+    pub(super) async fn dump_each<T: Send + 'static>(
+        &self,
+        requests: Vec<NetlinkRequest>,
+        read: impl FnOnce(Vec<RouteNetlinkMessage>) -> Result<T, KernelFailure> + Send + 'static,
+    ) -> Result<T, KernelFailure> {
+        let Some(NetlinkRequest { call, object, .. }) = requests.first().cloned() else {
+            return read(Vec::new());
+        };
+        let shared = Arc::clone(&self.shared);
         let (reply, dumped) = oneshot::channel();
         let dump = move || {
             let dumps = shared.dumps.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut messages = Vec::new();
+            let all = requests.into_iter().try_for_each(|request| {
+                messages.extend(dumps.dump(request)?);
+                Ok(())
+            });
             // The caller may have gone.
-            let _ = reply.send(dumps.dump(request).and_then(read));
+            let _ = reply.send(all.and_then(|()| read(messages)));
         };
         let thread = std::thread::Builder::new().name("gqos-dump".to_owned()).spawn(dump);
         thread.map_err(|error| KernelCall("clone").failed(object.clone(), error))?;

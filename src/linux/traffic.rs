@@ -105,7 +105,21 @@ impl Netlink {
         Ok(roots)
     }
 
-    /// The tree of an interface; the foreign qdisc where another program has programmed it.
+    /// The tree of an interface, with the filters of its root and classes; the foreign qdisc where another program has
+    /// programmed it.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn observe_all(&self, index: u32) -> Result<Result<ObservedTree, ForeignRoot>, KernelFailure> {
+        let tree = match self.observe(index).await? {
+            Ok(tree) => tree,
+            Err(foreign) => return Ok(Err(foreign)),
+        };
+        let root = tree.root().map(|root| root.handle);
+        let parents = root.into_iter().chain(tree.classes().map(|class| class.handle)).collect();
+        Ok(Ok(tree.with_filters(self.tree_filters(index, parents).await?)))
+    }
+
+    /// The tree of an interface, without filters; the foreign qdisc where another program has programmed it.
     ///
     /// - **Errors**: the kernel's, or a structure that cannot be read.
     pub async fn observe(&self, index: u32) -> Result<Result<ObservedTree, ForeignRoot>, KernelFailure> {

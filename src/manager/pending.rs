@@ -117,7 +117,9 @@ impl ReplacedFlow {
             | Op::DeleteRoot(_)
             | Op::AddQueue { .. }
             | Op::ChangeQueue { .. }
-            | Op::DeleteQueue { .. } => None,
+            | Op::DeleteQueue { .. }
+            | Op::DeleteForeignQueue { .. }
+            | Op::DeleteFilter(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use flowspec::Bytes;
 
 use super::htb::{HtbClass, HtbRoot};
+use super::observed_filter::FilterPlace;
 use super::queue::{ClassQueue, QueueKind};
 use crate::kernel::Handle;
 
@@ -48,6 +49,13 @@ pub enum Op {
         /// The qdisc with its settings, for the undo.
         queue: ClassQueue,
     },
+    /// Deletes the queue that another program gave a class: the kernel's default returns, and packets in the queue are lost.
+    DeleteForeignQueue {
+        /// The leaf that the queue belongs to.
+        parent: Handle,
+    },
+    /// Deletes filters that gqos has not made.
+    DeleteFilter(FilterPlace),
 }
 
 /// Operations that are applied together: all of them, or none.
@@ -60,11 +68,12 @@ pub struct Change {
 impl Op {
     /// The operation that takes this one back.
     ///
-    /// `None` for [`Op::DeleteRoot`]: a tree that was deleted is not built again.
+    /// `None` for [`Op::DeleteRoot`], [`Op::DeleteForeignQueue`] and [`Op::DeleteFilter`]: a tree that was deleted is not
+    /// built again, nor is what another program has made.
     pub const fn undo(&self) -> Option<Self> {
         Some(match *self {
             Self::AddRoot(root) => Self::DeleteRoot(root),
-            Self::DeleteRoot(_) => return None,
+            Self::DeleteRoot(_) | Self::DeleteForeignQueue { .. } | Self::DeleteFilter(_) => return None,
             Self::AddClass(class) => Self::DeleteClass(class),
             Self::ChangeClass { to, from } => Self::ChangeClass { to: from, from: to },
             Self::DeleteClass(class) => Self::AddClass(class),
@@ -99,7 +108,10 @@ impl Op {
             Self::ChangeQueue { parent, to, .. } => {
                 format!("qdisc change parent {parent} {}", to.words(kind))
             }
-            Self::DeleteQueue { parent, .. } => format!("qdisc del parent {parent}"),
+            Self::DeleteQueue { parent, .. } | Self::DeleteForeignQueue { parent } => {
+                format!("qdisc del parent {parent}")
+            }
+            Self::DeleteFilter(place) => format!("filter del {place}"),
         }
     }
 
@@ -113,8 +125,8 @@ impl Op {
     }
 }
 
-/// A text as one word of a shell.
-pub(super) fn shell_word(text: &str) -> String {
+/// A text as one word of a POSIX shell.
+pub fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
     if text.bytes().all(is_plain) {
         return text.to_owned();

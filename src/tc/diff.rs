@@ -7,7 +7,7 @@ use super::desired::Desired;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS};
 use super::observed::{ObservedTree, TreeBelow};
-use super::queue::Queue;
+use crate::kernel::Handle;
 
 /// The change that makes the desired tree of the observed one. Empty where they are equal.
 ///
@@ -17,7 +17,8 @@ use super::queue::Queue;
 /// have any classes.
 ///
 /// The undo of the change makes the observed tree of the desired one, but for a root that was replaced: then it leaves
-/// the kernel's default. Queues below classes other than the default are no part of a tree; they go with their class.
+/// the kernel's default; filters and queues of other programs that were deleted do not return. Queues below classes other
+/// than the default are no part of a tree.
 pub fn diff(desired: &Desired, observed: &ObservedTree) -> Change {
     let kept = match (observed.root, &observed.below) {
         (Some(root), Some(below)) if root == desired.root() && is_changeable(desired, below) => below,
@@ -29,6 +30,8 @@ pub fn diff(desired: &Desired, observed: &ObservedTree) -> Change {
         (None, _) => return set_up(desired),
     };
     let mut ops = Vec::new();
+    delete_filters(&mut ops, desired, kept);
+    delete_queues(&mut ops, desired, kept);
     for class in desired.trunk() {
         update_class(&mut ops, class, kept);
     }
@@ -60,7 +63,7 @@ fn is_changeable(desired: &Desired, below: &TreeBelow) -> bool {
             found.parent == class.parent && (class.handle == LINK_CLASS || !parents.contains(&class.handle))
         })
     };
-    desired.classes().all(fits) && !matches!(below.queue, Some(Queue::Other(_)))
+    desired.classes().all(fits)
 }
 
 fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &TreeBelow) {
@@ -74,17 +77,32 @@ fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &TreeBelow) {
 
 fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
     let (parent, queue) = (DEFAULT_CLASS, desired.shape().default_queue());
-    match &below.queue {
+    // The queue of a class that is added anew cannot exist.
+    let found = below.queues.get(&parent).filter(|_| below.classes.contains_key(&parent));
+    match found {
         Some(found) if queue.is_kept_as(found) => {}
-        // The queue of a class that is added anew cannot exist.
-        Some(found)
-            if below.classes.contains_key(&parent)
-                && let Some(from) = queue.with(found) =>
-        {
-            ops.push(Op::ChangeQueue { parent, to: queue, from });
-        }
-        _ => ops.push(Op::AddQueue { parent, queue }),
+        Some(found) => match queue.with(found) {
+            Some(from) => ops.push(Op::ChangeQueue { parent, to: queue, from }),
+            None => ops.extend([Op::DeleteForeignQueue { parent }, Op::AddQueue { parent, queue }]),
+        },
+        None => ops.push(Op::AddQueue { parent, queue }),
     }
+}
+
+/// Deletes the filters that are not wanted: first, since the kernel does not delete a class to which a filter leads.
+fn delete_filters(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
+    let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
+    let unwanted = below.filters.iter().filter_map(|filter| filter.unwanted(|class| wanted.contains(&class)));
+    ops.extend(unwanted.collect::<BTreeSet<_>>().into_iter().map(Op::DeleteFilter));
+}
+
+/// Deletes the queues of classes that have the kernel's default, but for those that go with their class: before a class is
+/// added below one, which loses its queue then.
+fn delete_queues(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
+    let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
+    let stays = |parent: &Handle| wanted.contains(parent) || !below.classes.contains_key(parent);
+    let foreign = below.queues.keys().filter(|parent| **parent != DEFAULT_CLASS && stays(parent));
+    ops.extend(foreign.map(|parent| Op::DeleteForeignQueue { parent: *parent }));
 }
 
 fn delete_others(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
@@ -102,13 +120,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::fifo::Bfifo;
+    use super::super::filter::Target;
     use super::super::fq_codel::FqCodel;
     use super::super::htb::HtbRoot;
     use super::super::layout::{LARGEST_FLOW_CLASSES, ROOT_QDISC, flow_class, shared_class};
     use super::super::observed::ObservedRoot;
+    use super::super::observed_filter::{FilterPlace, ObservedFilter};
+    use super::super::queue::Queue;
     use super::super::shape::{Framed, LinkRates, LinkShape};
     use super::*;
-    use crate::kernel::Handle;
 
     /// The rules of sch_htb and sch_fifo for the operations of this module.
     #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,6 +136,8 @@ mod tests {
         root: Option<HtbRoot>,
         classes: BTreeMap<Handle, HtbClass>,
         queues: BTreeMap<Handle, Queue>,
+        /// The class that each filter leads to.
+        filters: BTreeMap<FilterPlace, Handle>,
     }
 
     impl KernelRules {
@@ -148,10 +170,12 @@ mod tests {
                     }
                 }
                 Op::DeleteClass(class) => {
-                    if self.is_inner(class.handle) || self.classes.remove(&class.handle).is_none() {
+                    let is_used =
+                        self.is_inner(class.handle) || self.filters.values().any(|to| *to == class.handle);
+                    if is_used || self.classes.remove(&class.handle).is_none() {
                         return Err("EBUSY or ENOENT");
                     }
-                    self.queues.remove(&class.handle);
+                    self.forget(class.handle);
                 }
                 Op::AddQueue { parent, queue } => {
                     if self.is_inner(parent) || !self.classes.contains_key(&parent) {
@@ -172,9 +196,35 @@ mod tests {
                 Op::DeleteQueue { parent, .. } => {
                     self.queues.remove(&parent).ok_or("ENOENT")?;
                 }
+                Op::DeleteForeignQueue { parent } => {
+                    self.queues.remove(&parent).ok_or("ENOENT")?;
+                }
+                Op::DeleteFilter(place) => {
+                    self.filters.remove(&place).ok_or("ENOENT")?;
+                }
                 Op::AddRoot(_) | Op::DeleteRoot(_) => return Err("EEXIST or ENOENT"),
             }
             Ok(())
+        }
+
+        /// What is below a class goes with it.
+        fn forget(&mut self, class: Handle) {
+            self.queues.remove(&class);
+            self.filters.retain(|place, _| place.parent != class);
+        }
+
+        /// The same without what operations have deleted that is not undone.
+        fn without_deleted(&self, ops: &[Op]) -> Self {
+            let mut left = self.clone();
+            for op in ops {
+                match op {
+                    Op::DeleteForeignQueue { parent } => drop(left.queues.remove(parent)),
+                    Op::DeleteFilter(place) => drop(left.filters.remove(place)),
+                    Op::DeleteClass(class) => left.forget(class.handle),
+                    _ => {}
+                }
+            }
+            left
         }
 
         fn apply_all(&mut self, ops: &[Op]) {
@@ -185,7 +235,12 @@ mod tests {
 
         fn observed(&self) -> ObservedTree {
             let root = self.root.map_or(ObservedRoot::Default, ObservedRoot::Htb);
-            ObservedTree::new(root, self.queues.clone(), self.classes.values().copied()).expect("ours")
+            let tree = ObservedTree::new(root, self.queues.clone(), self.classes.values().copied());
+            let filter = |(place, to): (&FilterPlace, &Handle)| {
+                let target = Target { class: Some(*to), redirect: None };
+                ObservedFilter::new(*place, "flower", 1, Some(&target))
+            };
+            tree.expect("ours").with_filters(self.filters.iter().map(filter))
         }
 
         #[track_caller]
@@ -194,6 +249,7 @@ mod tests {
             let queue = desired.shape().default_queue();
             let found = self.queues.get(&DEFAULT_CLASS);
             assert!(found.is_some_and(|found| queue.is_kept_as(found)), "{queue:?} is {found:?}");
+            assert_eq!((self.queues.len(), self.filters.len()), (1, 0), "{self:#?}");
             assert_eq!(self.classes.len(), desired.classes().count(), "{self:#?}");
             for class in desired.classes() {
                 let found = self.classes.get(&class.handle).unwrap_or_else(|| panic!("no {class}"));
@@ -253,7 +309,8 @@ mod tests {
         Delete(Handle),
         Add(HtbClass),
         Change(Handle, u64),
-        Queue(Option<Queue>),
+        Queue(Handle, Option<Queue>),
+        Filter(FilterPlace, Handle),
     }
 
     fn any_handle() -> impl Strategy<Value = Handle> {
@@ -270,13 +327,18 @@ mod tests {
             Queue::FqCodel(queue.as_kept())
         });
         let queue = prop_oneof![limit, times, Just(Queue::Other("sfq".into()))];
+        let parent = prop_oneof![Just(ROOT_QDISC), any_handle()];
+        let filter = (parent, 0u32..2, 1u16..4, any_handle()).prop_map(|(parent, chain, priority, to)| {
+            (FilterPlace { parent, chain, priority, u32_handle: None }, to)
+        });
         prop_oneof![
             1 => Just(Tampering::DeleteRoot),
             1 => (0u16..4).prop_map(Tampering::ReplaceRoot),
             8 => any_handle().prop_map(Tampering::Delete),
             8 => class.prop_map(Tampering::Add),
             8 => (any_handle(), 1000u64..1_000_000).prop_map(|(handle, number)| Tampering::Change(handle, number)),
-            4 => proptest::option::of(queue).prop_map(Tampering::Queue),
+            4 => (any_handle(), proptest::option::of(queue)).prop_map(|(class, queue)| Tampering::Queue(class, queue)),
+            4 => filter.prop_map(|(place, to)| Tampering::Filter(place, to)),
         ]
     }
 
@@ -296,10 +358,17 @@ mod tests {
                 let to = HtbClass { ceil: Rate::new(number), quantum: Bytes::new(number), prio: 3, ..from };
                 Op::ChangeClass { to, from }
             }),
-            Tampering::Queue(queue) => {
-                let is_leaf = kernel.classes.contains_key(&DEFAULT_CLASS) && !kernel.is_inner(DEFAULT_CLASS);
-                kernel.queues.remove(&DEFAULT_CLASS);
-                kernel.queues.extend(queue.filter(|_| is_leaf).map(|queue| (DEFAULT_CLASS, queue)));
+            Tampering::Queue(class, queue) => {
+                let is_leaf = kernel.classes.contains_key(&class) && !kernel.is_inner(class);
+                kernel.queues.remove(&class);
+                kernel.queues.extend(queue.filter(|_| is_leaf).map(|queue| (class, queue)));
+                None
+            }
+            Tampering::Filter(place, to) => {
+                let exists = |handle: Handle| handle == ROOT_QDISC || kernel.classes.contains_key(&handle);
+                if kernel.root.is_some() && exists(place.parent) && exists(to) {
+                    kernel.filters.insert(place, to);
+                }
                 None
             }
         };
@@ -319,8 +388,11 @@ mod tests {
             let mut partly = kernel.clone();
             partly.apply_all(&change.ops[..done]);
             partly.apply_all(&Change { ops: change.ops[..done].to_vec() }.undo().ops);
-            let before = if is_replaced && done > 0 { &KernelRules::default() } else { kernel };
-            assert_eq!(partly, *before, "after {done} operations of {change:#?}");
+            let before = match is_replaced && done > 0 {
+                true => KernelRules::default(),
+                false => kernel.without_deleted(&change.ops[..done]),
+            };
+            assert_eq!(partly, before, "after {done} operations of {change:#?}");
         }
     }
 
@@ -421,6 +493,62 @@ mod tests {
                 "class del classid 6771:6",
                 "class del classid 6771:5",
             ]
+        );
+    }
+
+    #[test]
+    fn a_foreign_class_goes_after_the_filters_that_lead_to_it() {
+        let tree = small_tree();
+        let mut kernel = KernelRules::default();
+        kernel.apply_all(&diff(&tree, &ObservedTree::default()).ops);
+        let foreign = HtbClass { handle: ROOT_QDISC.class(0x8000), ..kernel.classes[&flow_class(0)] };
+        kernel.apply_all(&[Op::AddClass(foreign)]);
+        let place = FilterPlace { parent: ROOT_QDISC, chain: 0, priority: 1, u32_handle: None };
+        kernel.filters.insert(place, foreign.handle);
+        kernel.filters.insert(FilterPlace { parent: flow_class(0), chain: 3, ..place }, foreign.handle);
+        let change = diff(&tree, &kernel.observed());
+        assert_eq!(
+            commands(&change),
+            [
+                "filter del parent 6771: prio 1",
+                "filter del parent 6771:100 chain 3 prio 1",
+                "class del classid 6771:8000",
+            ]
+        );
+        assert_eq!(
+            change.repaired().to_string(),
+            "a filter below 6771: was added by another program, a filter below 6771:100 was added by another program, \
+             class 6771:8000 was added by another program"
+        );
+    }
+
+    #[test]
+    fn foreign_queues_are_replaced_and_the_tree_stays() {
+        let tree = small_tree();
+        let mut kernel = KernelRules::default();
+        kernel.apply_all(&diff(&tree, &ObservedTree::default()).ops);
+        let foreign = HtbClass { handle: ROOT_QDISC.class(0x8000), ..kernel.classes[&flow_class(0)] };
+        kernel.apply_all(&[Op::AddClass(foreign)]);
+        for class in [DEFAULT_CLASS, flow_class(0), foreign.handle] {
+            kernel.queues.insert(class, Queue::Other("pfifo".into()));
+        }
+        let change = diff(&tree, &kernel.observed());
+        assert_eq!(
+            commands(&change),
+            [
+                "qdisc del parent 6771:100",
+                "qdisc del parent 6771:2",
+                SET_UP[3],
+                "class del classid 6771:8000",
+            ]
+        );
+        let (trunk, flows) = kernel.observed().without_flows(tree.shape());
+        let without = commands(&diff(&Desired::new(*tree.shape()), &trunk));
+        assert_eq!(flows, 2);
+        assert_eq!(
+            without[..2],
+            ["qdisc del parent 6771:100", "qdisc del parent 6771:8000"],
+            "queues of flows are compared where their classes are not"
         );
     }
 }

@@ -21,6 +21,10 @@ pub const DEFAULT_CLASS: Handle = ROOT_QDISC.class(2);
 /// of passing all shaping.
 pub const OWN_ROOT: HtbRoot = HtbRoot { handle: ROOT_QDISC, default: DEFAULT_CLASS.minor(), direct_queue: 0 };
 
+/// The priority of gqos's filters: `gq` in ASCII, which marks the ingress qdisc as gqos's. The filters of IPv6 have the
+/// next one, since the kernel takes one protocol for each priority.
+pub const FILTER_PRIORITY: u16 = MAJOR;
+
 /// The first minor number of block 0.
 const FIRST: u16 = 0x10;
 

@@ -13,7 +13,7 @@
 //!   class. [`LinkRates::error_terms`] computes the delay that the leaves guarantee;
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`]; [`cgroup_program`] for the sockets of a control group;
-//! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump;
+//! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump with its [`ObservedFilter`]s;
 //! - **other programs' flows**: [`Leaving`] describes the packets of such a flow, and its filter assigns them to
 //!   their class;
 //! - **receiving**: [`Arriving`] describes the received packets of a flow, and [`PlacedFilter`] is the filter that
@@ -32,6 +32,7 @@ mod desired;
 mod diff;
 mod fifo;
 mod filter;
+mod flow_class;
 mod flower;
 mod fq_codel;
 mod htb;
@@ -39,6 +40,7 @@ mod idle;
 mod layout;
 mod leaving;
 mod observed;
+mod observed_filter;
 mod queue;
 mod receiving;
 mod repaired;
@@ -47,7 +49,7 @@ mod tbf;
 
 pub use crate::kernel::{Handle, NotAHandle};
 pub use cgroup::{CGROUP_PROGRAM, cgroup_program};
-pub use change::{Change, Op};
+pub use change::{Change, Op, shell_word};
 pub use delay::Load;
 pub use desired::Desired;
 pub use diff::diff;
@@ -58,16 +60,16 @@ pub use fq_codel::FqCodel;
 pub use htb::{ClassPlace, HtbBucket, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use idle::{LEAST_POOLED, MOST_IDLE, is_idle};
 pub use layout::{
-    ClassBlock, DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class,
-    flow_number, is_shared_class, shared_class,
+    ClassBlock, DEFAULT_CLASS, FILTER_PRIORITY, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT,
+    ROOT_QDISC, flow_class, flow_number, is_shared_class, shared_class,
 };
 pub use leaving::{Leaving, leaving_tables};
 pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
+pub use observed_filter::{FilterPlace, ObservedFilter};
 pub use queue::{ClassQueue, Queue, QueueKind};
 pub use receiving::{
-    Arriving, FILTER_PRIORITY, INGRESS, INGRESS_QDISC, PlacedFilter, ReceivingChange, ReceivingState,
-    flow_tables, received_by, receiver_name, receiving_commands, receiving_removal, redirect_commands,
-    redirect_to,
+    Arriving, INGRESS, INGRESS_QDISC, PlacedFilter, ReceivingChange, ReceivingState, flow_tables,
+    received_by, receiver_name, receiving_commands, receiving_removal, redirect_commands, redirect_to,
 };
 pub use shape::{Framed, LINK_HEADER, LinkRates, LinkShape, with_link_headers};
 pub use tbf::Tbf;

@@ -1,10 +1,12 @@
 //! The observed tree of an interface: what a dump of its qdiscs and classes shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::htb::{HtbClass, HtbRoot};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
+use super::observed_filter::ObservedFilter;
 use super::queue::Queue;
+use super::shape::LinkShape;
 use crate::kernel::Handle;
 
 /// The root qdisc of an interface.
@@ -65,8 +67,10 @@ pub struct ObservedTree {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct TreeBelow {
     pub(super) classes: BTreeMap<Handle, HtbClass>,
-    /// The queue of the default class; `None` for the kernel's default. Queues of other classes go with them.
-    pub(super) queue: Option<Queue>,
+    /// The queues of classes that have another than the kernel's default.
+    pub(super) queues: BTreeMap<Handle, Queue>,
+    /// The filters of the root and of classes.
+    pub(super) filters: BTreeSet<ObservedFilter>,
 }
 
 impl ObservedRoot {
@@ -93,12 +97,22 @@ impl ObservedTree {
         classes: impl IntoIterator<Item = HtbClass>,
     ) -> Result<Self, ForeignRoot> {
         let Some(root) = root.own()? else { return Ok(Self::default()) };
-        let of_the_default = |(parent, queue)| (parent == DEFAULT_CLASS).then_some(queue);
         let below = TreeBelow {
             classes: classes.into_iter().map(|class| (class.handle, class)).collect(),
-            queue: queues.into_iter().find_map(of_the_default),
+            // What a queue of another program has below it goes with that.
+            queues: queues.into_iter().filter(|(parent, _)| parent.major() == ROOT_QDISC.major()).collect(),
+            filters: BTreeSet::new(),
         };
         Ok(Self { root: Some(root), below: Some(below) })
+    }
+
+    /// The same with the filters of its root and of its classes.
+    #[must_use]
+    pub fn with_filters(mut self, filters: impl IntoIterator<Item = ObservedFilter>) -> Self {
+        if let Some(below) = &mut self.below {
+            below.filters.extend(filters);
+        }
+        self
     }
 
     /// A tree of which the root alone is known. [`diff`](super::diff) replaces it.
@@ -106,14 +120,18 @@ impl ObservedTree {
         Self { root: Some(root), below: None }
     }
 
-    /// The tree without the classes of flows, which a running manager adds and deletes, and how many there are.
+    /// The tree without the classes that gqos may have made for flows of a link of this shape, which a running manager adds and
+    /// deletes, and how many there are. Filters that lead to them are left out as well.
     #[must_use]
-    pub fn without_flows(mut self) -> (Self, usize) {
+    pub fn without_flows(mut self, shape: &LinkShape) -> (Self, usize) {
         let Some(below) = &mut self.below else { return (self, 0) };
-        let before = below.classes.len();
-        below.classes.retain(|handle, _| flow_number(*handle).is_none() && !is_shared_class(*handle));
-        let count = before - below.classes.len();
-        (self, count)
+        let inner: BTreeSet<_> = below.classes.values().map(|class| class.parent).collect();
+        let is_flows = |class: &HtbClass| !inner.contains(&class.handle) && shape.may_be_of_a_flow(class);
+        let of_flows: BTreeSet<_> =
+            below.classes.values().filter(|class| is_flows(class)).map(|class| class.handle).collect();
+        below.classes.retain(|handle, _| !of_flows.contains(handle));
+        below.filters.retain(|filter| filter.unwanted(|class| of_flows.contains(&class)).is_some());
+        (self, of_flows.len())
     }
 
     /// Whether gqos has made this tree, by more than the handle of its root: the settings of the root and the place of each
@@ -169,8 +187,9 @@ const MOST_LEVELS: usize = 8;
 mod tests {
     use super::super::fifo::Bfifo;
     use super::super::layout::{flow_class, shared_class};
+    use super::super::shape::{Framed, LinkRates};
     use super::*;
-    use flowspec::{Bytes, Rate};
+    use flowspec::{Bytes, Micros, Rate};
 
     const ROOT: HtbRoot = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
 
@@ -190,24 +209,49 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_of_the_default_class_is_part_of_the_tree_and_others_are_not() {
+    fn the_queues_of_classes_are_part_of_the_tree_and_those_below_queues_are_not() {
         let queue = Queue::Bfifo(Bfifo { limit: Bytes::new(1000) });
-        let queues = [(flow_class(0), Queue::Other("sfq".into())), (DEFAULT_CLASS, queue.clone())];
+        let other = (flow_class(0), Queue::Other("prio".into()));
+        let below = (Handle::qdisc(0x8001).class(1), Queue::Other("sfq".into()));
+        let queues = [other.clone(), below, (DEFAULT_CLASS, queue.clone())];
         let tree = ObservedTree::new(ObservedRoot::Htb(ROOT), queues, [class(LINK_CLASS, ROOT_QDISC)])
             .expect("ours");
         assert_eq!(tree.root(), Some(ROOT));
-        assert_eq!(tree.below.expect("known").queue, Some(queue));
+        assert_eq!(tree.below.expect("known").queues, BTreeMap::from([other, (DEFAULT_CLASS, queue)]));
+    }
+
+    const SHAPE: LinkShape = LinkShape {
+        rates: LinkRates { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80) },
+        mtu: Bytes::new(1500),
+        wait: Micros::new(0),
+    };
+
+    fn leaf(handle: Handle, rate: Rate, peak: Option<Rate>) -> HtbClass {
+        let (bucket, packet) = (Bytes::new(20_000), Bytes::new(1514));
+        SHAPE.leaf(handle, Framed { rate, budgeted: rate, peak, bucket, packet })
     }
 
     #[test]
     fn classes_of_flows_can_be_left_out() {
-        let handles = [LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7), flow_class(3), shared_class(1)];
-        let classes = handles.map(|handle| class(handle, LINK_CLASS));
+        let foreign = HtbClass { handle: ROOT_QDISC.class(0x8000), ..class(LINK_CLASS, LINK_CLASS) };
+        let flows = [
+            leaf(flow_class(3), Rate::from_mbit(6), None),
+            leaf(flow_class(4), Rate::new(1000), Some(Rate::from_mbit(90))),
+            leaf(shared_class(1), Rate::from_mbit(79), None),
+            SHAPE.idle_class(flow_class(5)),
+        ];
+        let others =
+            [SHAPE.link_class(), SHAPE.default_class(), class(ROOT_QDISC.class(7), LINK_CLASS), foreign];
+        let classes = flows.into_iter().chain(others);
         let (tree, count) =
-            ObservedTree::new(ObservedRoot::Htb(ROOT), [], classes).expect("ours").without_flows();
+            ObservedTree::new(ObservedRoot::Htb(ROOT), [], classes).expect("ours").without_flows(&SHAPE);
         let kept: Vec<_> = tree.classes().map(|class| class.handle).collect();
-        assert_eq!((kept, count), (vec![LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7)], 2));
-        assert_eq!(ObservedTree::default().without_flows(), (ObservedTree::default(), 0));
+        assert_eq!((kept, count), (others.map(|class| class.handle).to_vec(), 4));
+        assert_eq!(ObservedTree::default().without_flows(&SHAPE), (ObservedTree::default(), 0));
+        let [flow, below] = [9, 10].map(|number| leaf(flow_class(number), Rate::from_mbit(6), None));
+        let inner = [flow, HtbClass { parent: flow.handle, ..below }];
+        let tree = ObservedTree::new(ObservedRoot::Htb(ROOT), [], inner).expect("ours");
+        assert_eq!(tree.without_flows(&SHAPE).1, 0, "a flow's class has none below it");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use netlink_packet_core::DefaultNla;
 use super::attributes::emit;
 use super::change::{Change, shell_word};
 use super::filter::{Filter, Redirect, Target, TooMany, U32Key, selector};
-use super::layout::{MAJOR, ROOT_QDISC, flow_number};
+use super::layout::{FILTER_PRIORITY, ROOT_QDISC, flow_number};
 use super::observed::ForeignRoot;
 use crate::kernel::Differences;
 use crate::kernel::Handle;
@@ -79,10 +79,6 @@ pub enum ReceivingState {
 pub const INGRESS: Handle = Handle::from_u32(0xffff_fff1);
 /// `ffff:`, the handle that the kernel gives [`INGRESS`].
 pub const INGRESS_QDISC: Handle = Handle::qdisc(0xffff);
-
-/// The priority of gqos's filters: `gq` in ASCII, which marks the ingress qdisc as gqos's. The filters of IPv6 have the
-/// next one, since the kernel takes one protocol for each priority.
-pub const FILTER_PRIORITY: u16 = MAJOR;
 
 const ETH_P_ALL: u16 = 0x0003;
 const ETH_P_IP: u16 = 0x0800;

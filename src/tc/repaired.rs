@@ -21,7 +21,9 @@ impl Op {
             Self::DeleteClass(class) => Difference::ClassForeign { class: class.handle },
             Self::AddQueue { parent, .. }
             | Self::ChangeQueue { parent, .. }
-            | Self::DeleteQueue { parent, .. } => Difference::QueueChanged { class: *parent },
+            | Self::DeleteQueue { parent, .. }
+            | Self::DeleteForeignQueue { parent } => Difference::QueueChanged { class: *parent },
+            Self::DeleteFilter(place) => Difference::FilterForeign { parent: place.parent },
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) const LARGEST_AGGREGATE: u64 = 64 << 10;
 
 /// A bucket holds the bytes of at least this much time at its rate, in microseconds: they make good what a kernel
 /// timer is late.
-const LEAST_BURST_MICROS: u64 = 1_000;
+pub(super) const LEAST_BURST_MICROS: u64 = 1_000;
 
 /// How long traffic without a reservation may queue at the rate of the link, in microseconds.
 const DEFAULT_QUEUE_MICROS: u64 = 50_000;
@@ -260,7 +260,7 @@ impl LinkShape {
         }
     }
 
-    fn frame(&self) -> Bytes {
+    pub(super) fn frame(&self) -> Bytes {
         self.mtu.saturating_add(LINK_HEADER)
     }
 }
@@ -272,7 +272,7 @@ fn burst_for(rate: Rate, packet: Bytes) -> Bytes {
 }
 
 /// The bytes of an eightieth of a second, at least a packet, within the bounds that the kernel warns about.
-fn quantum_for(rate: Rate, packet: Bytes) -> Bytes {
+pub(super) fn quantum_for(rate: Rate, packet: Bytes) -> Bytes {
     let (least, most) = QUANTUM_BOUNDS;
     Bytes::new((rate.get() / 80).min(60_000).max(packet.get()).clamp(least, most))
 }

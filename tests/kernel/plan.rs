@@ -176,6 +176,31 @@ fn a_difference_is_ordered_and_repairs_the_tree() {
     );
     run_commands(site, &steps);
     plan(site, &["--diff", "--policy", &file], 0);
+    for command in [
+        "tc class add dev eth0 parent 6771:1 classid 6771:8000 htb rate 90mbit",
+        "tc filter add dev eth0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000",
+        "tc filter add dev eth0 parent 6771: protocol ip prio 26481 handle 5: u32 divisor 4",
+        "tc filter add dev eth0 parent 6771: protocol ip prio 26481 u32 ht 5:1 match ip dport 80 0xffff flowid 6771:2",
+        "tc filter add dev eth0 parent 6771:2 chain 4 protocol all prio 7 matchall flowid 6771:8000",
+        "tc qdisc replace dev eth0 parent 6771:2 pfifo limit 1",
+        "tc qdisc replace dev eth0 parent 6771:8000 pfifo limit 1",
+    ] {
+        inside(site, &command.split(' ').collect::<Vec<_>>());
+    }
+    let steps = commands(&plan(site, &["--diff", "--policy", &file], 1));
+    let deleted: Vec<_> = steps.iter().filter(|step| step.contains(" del ")).map(String::as_str).collect();
+    assert_eq!(
+        deleted,
+        [
+            "tc filter del dev eth0 parent 6771: prio 1",
+            "tc filter del dev eth0 parent 6771: prio 26481 handle 5:1:800 u32",
+            "tc filter del dev eth0 parent 6771:2 chain 4 prio 7",
+            "tc qdisc del dev eth0 parent 6771:2",
+            "tc class del dev eth0 classid 6771:8000",
+        ]
+    );
+    run_commands(site, &steps);
+    plan(site, &["--diff", "--policy", &file], 0);
     // Under a policy without trees, one that is left over is a difference.
     let user_space = POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
     let leftover = plan(site, &["--diff", "--policy", &policy_file(directory.path(), &user_space)], 1);
@@ -201,6 +226,31 @@ fn the_flows_of_a_running_manager_are_no_difference() {
     let (host, connection) = network.server.run(work).unwrap();
     let compared = plan(&network.server, &["--diff", "--policy", &file], 0);
     assert_eq!(compared["difference"]["flow_classes"], 1, "{compared}");
+    // A host whose runtime is blocked repairs nothing.
+    let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+    network.server.runtime().spawn(async move { drop(blocked.recv()) });
+    for command in [
+        "tc class add dev eth0 parent 6771:1 classid 6771:8000 htb rate 90mbit",
+        "tc filter add dev eth0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000",
+        "tc qdisc replace dev eth0 parent 6771:100 pfifo limit 1",
+    ] {
+        inside(&network.server, &command.split(' ').collect::<Vec<_>>());
+    }
+    let compared = plan(&network.server, &["--diff", "--policy", &file], 1);
+    let steps = compared["difference"]["changes"].as_array().unwrap();
+    let steps: Vec<_> = steps.iter().map(|step| step["command"].as_str().unwrap()).collect();
+    assert_eq!(
+        (steps, &compared["difference"]["flow_classes"]),
+        (
+            vec![
+                "tc filter del dev eth0 parent 6771: prio 1",
+                "tc qdisc del dev eth0 parent 6771:100",
+                "tc class del dev eth0 classid 6771:8000",
+            ],
+            &Value::from(1)
+        )
+    );
+    drop(unblock);
     network
         .server
         .run(async move {

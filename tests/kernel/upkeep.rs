@@ -16,49 +16,49 @@ use gqos::tc::{DEFAULT_CLASS, flow_class, flow_number};
 
 use super::common::{lab_with, policy, run};
 
-const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
     version = 1
     [interface.d0]
     egress = { capacity = "100 Mbit/s", reservable = "80%" }
 "#;
 
 /// A link d0 with an address, whose other end is d1.
-fn add_link() {
+pub(super) fn add_link() {
     run("ip link add d0 type veth peer name d1");
     set_up("d0");
 }
 
-fn set_up(name: &str) {
+pub(super) fn set_up(name: &str) {
     run("ip link set d1 up");
     run(&format!("ip addr replace 10.99.0.1/24 dev {name}"));
     run(&format!("ip link set {name} up"));
 }
 
-struct Host {
-    engine: Arc<LocalEngine>,
-    events: Events,
-    kernel: Netlink,
+pub(super) struct Host {
+    pub(super) engine: Arc<LocalEngine>,
+    pub(super) events: Events,
+    pub(super) kernel: Netlink,
 }
 
 impl Host {
-    async fn start(text: &str) -> Self {
+    pub(super) async fn start(text: &str) -> Self {
         let engine = LocalEngine::start(policy(text)).await.unwrap();
         Self { events: engine.events(), engine, kernel: Netlink::open().unwrap() }
     }
 
-    async fn reserve(&self, id: &str, megabits: u64) -> Result<Granted, EngineError> {
+    pub(super) async fn reserve(&self, id: &str, megabits: u64) -> Result<Granted, EngineError> {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(16_384)));
         let peer = IpAddr::from([10, 99, 0, 2]);
         let subject = Subject { protocol: Protocol::Udp, local_port: 0, peer };
         self.engine.reserve(ReservationRequest::new(Ask::qos(qos).id(id), subject)).await
     }
 
-    async fn report(&self) -> InterfaceReport {
+    pub(super) async fn report(&self) -> InterfaceReport {
         self.engine.report().await.unwrap().into_iter().find(|report| report.interface == "d0").unwrap()
     }
 
     /// How many classes of flows the link with this name has; `None` where it has no tree of gqos.
-    async fn leaves(&self, name: &str) -> Option<usize> {
+    pub(super) async fn leaves(&self, name: &str) -> Option<usize> {
         let index = self.kernel.link_by_name(name).await.ok()?.index;
         let observed = self.kernel.observe(index).await.unwrap().ok()?;
         let flows = observed.classes().filter(|class| flow_number(class.handle).is_some()).count();
@@ -67,7 +67,7 @@ impl Host {
 
     /// Waits until the link has so many classes of flows, and the report says that it has a tree.
     #[track_caller]
-    fn until_repaired(&self, leaves: usize) -> impl Future<Output = ()> {
+    pub(super) fn until_repaired(&self, leaves: usize) -> impl Future<Output = ()> {
         let at = std::panic::Location::caller();
         async move {
             let begun = Instant::now();
@@ -83,9 +83,27 @@ impl Host {
         }
     }
 
+    /// Waits until there are neither filters nor this class in the tree of d0.
+    #[track_caller]
+    pub(super) fn until_clean(&self, class: &str) -> impl Future<Output = ()> {
+        let (at, class) = (std::panic::Location::caller(), format!(" {class} "));
+        async move {
+            let begun = Instant::now();
+            loop {
+                let shown = ["class show dev d0", "filter show dev d0", "filter show dev d0 parent 6771:100"]
+                    .map(|command| shown(&format!("tc {command}")));
+                if !shown[0].contains(&class) && shown[1..].iter().all(|filters| filters.trim().is_empty()) {
+                    return;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{at}: {shown:#?}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
     /// Waits for an event whose JSON has these words.
     #[track_caller]
-    fn until_event(&mut self, words: &[&str]) -> impl Future<Output = ()> {
+    pub(super) fn until_event(&mut self, words: &[&str]) -> impl Future<Output = ()> {
         let at = std::panic::Location::caller();
         async move {
             let (begun, mut events) = (Instant::now(), Vec::new());
@@ -102,16 +120,23 @@ impl Host {
     }
 
     /// The events there are by now, as JSON.
-    fn events(&mut self) -> Vec<String> {
+    pub(super) fn events(&mut self) -> Vec<String> {
         let events = std::iter::from_fn(|| self.events.try_next());
         events.map(|event| serde_json::to_string(&event).unwrap()).collect()
     }
 }
 
+/// What a command prints.
+pub(super) fn shown(command: &str) -> String {
+    let words: Vec<_> = command.split(' ').collect();
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long a busy machine may take for what an idle one does within a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn what_another_program_deletes_is_repaired() {
@@ -133,6 +158,19 @@ fn what_another_program_deletes_is_repaired() {
                 "tc class change dev d0 parent 6771:1 classid 6771:101 htb rate 1mbit",
                 "class 6771:101 has another rate or bucket",
             ),
+            ("tc qdisc add dev d0 parent 6771:101 pfifo limit 1", "class 6771:101 has another queue"),
+            (
+                "tc qdisc replace dev d0 parent 6771:2 handle 7: pfifo limit 1",
+                "class 6771:2 has another queue",
+            ),
+            (
+                "tc filter add dev d0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:101",
+                "a filter below 6771: was added by another program",
+            ),
+            (
+                "tc filter add dev d0 parent 6771:1 protocol all prio 3 chain 5 matchall flowid 6771:2",
+                "a filter below 6771:1 was added by another program",
+            ),
         ] {
             run(edit);
             host.until_event(&["tree_changed", found]).await;
@@ -140,6 +178,39 @@ fn what_another_program_deletes_is_repaired() {
         }
         let _three = host.reserve("three", 60).await.unwrap();
         host.until_repaired(3).await;
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+/// The kernel does not delete a class to which a filter leads.
+#[test]
+fn a_foreign_class_with_filters_is_removed_and_the_tree_of_the_flows_stays() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let work = async {
+        add_link();
+        let mut host = Host::start(POLICY).await;
+        let _one = host.reserve("one", 10).await.unwrap();
+        host.until_repaired(1).await;
+        host.events();
+        for filters in [
+            &["tc filter add dev d0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000"][..],
+            &[
+                "tc filter add dev d0 parent 6771:100 protocol ip prio 9 u32 match u32 1 1 flowid 6771:8000",
+                "tc filter add dev d0 parent 6771:8000 protocol all prio 9 matchall flowid 6771:100",
+                "tc filter add dev d0 parent 6771: protocol ipv6 prio 26481 u32 match u32 0 0 flowid 6771:8000",
+            ],
+        ] {
+            run("tc class add dev d0 parent 6771:1 classid 6771:8000 htb rate 90mbit prio 0");
+            filters.iter().for_each(|filter| run(filter));
+            host.until_clean("6771:8000").await;
+        }
+        let events = host.events();
+        let is_left = |event: &String| event.contains("interface_left") || event.contains("tree_rolled_back");
+        assert!(!events.iter().any(is_left), "{events:#?}");
+        let deleted: Vec<_> = events.iter().filter(|event| event.contains("the root qdisc")).collect();
+        assert!(deleted.is_empty(), "the tree is not replaced: {deleted:?}");
+        assert_eq!(host.leaves("d0").await, Some(1));
         host.engine.stop().await;
     };
     network.server.run(work).unwrap();

@@ -93,7 +93,7 @@ async fn look(netlink: &Netlink, name: String) -> Result<Found, KernelFailure> {
         }
         Err(failure) => return Err(failure),
     };
-    let observed = netlink.observe(link.index).await?;
+    let observed = netlink.observe_all(link.index).await?;
     let holder = Claim::holder(link.index);
     let ingress = netlink.ingress(link.index).await?;
     let tree = match netlink.receivers().await?.get(&link.index) {

@@ -108,10 +108,10 @@ impl Planned {
 fn difference(found: &Found, tree: Option<&Desired>, why: Option<NotProgrammed>) -> TreeDifference {
     // A foreign root is left alone: the tree that the policy asks for cannot be there.
     let is_foreign = matches!(why, Some(NotProgrammed::ForeignRoot { .. }));
-    let (observed, flow_classes) = match &found.present {
-        Some((_, Ok(observed), Some(_))) => observed.clone().without_flows(),
-        Some((_, Ok(observed), None)) => (observed.clone(), 0),
-        Some((_, Err(_), _)) | None => (ObservedTree::default(), 0),
+    let (observed, flow_classes) = match (&found.present, tree) {
+        (Some((_, Ok(observed), Some(_))), Some(tree)) => observed.clone().without_flows(tree.shape()),
+        (Some((_, Ok(observed), _)), _) => (observed.clone(), 0),
+        (Some((_, Err(_), _)) | None, _) => (ObservedTree::default(), 0),
     };
     let change = match (tree, observed.root()) {
         (Some(tree), _) => diff(tree, &observed),

@@ -84,7 +84,7 @@ fn difference(
     let (Some((link, ..)), Some(receiving)) = (&found.present, &found.receiving) else { return none };
     match &receiving.tree {
         Some(observed) if is_managed => {
-            let (observed, flow_classes) = observed.clone().without_flows();
+            let (observed, flow_classes) = observed.clone().without_flows(tree.shape());
             let ifb = receiver_name(link.index);
             let step = |op: &gqos::tc::Op| PlanStep {
                 command: op.command(&ifb, found.queue),
