@@ -7,7 +7,7 @@ use gqos::admission::NotProgrammed;
 use gqos::kernel::ClaimHolder;
 use gqos::manager::{Input, Manager, Root, Seen};
 use gqos::policy::{Capacity, Policy};
-use gqos::tc::{Change, Desired, ForeignRoot, ObservedTree, Op, diff};
+use gqos::tc::{Change, Desired, ForeignRoot, ObservedTree, Op, diff, shell_word};
 use serde::Serialize;
 
 use super::found::Found;
@@ -49,7 +49,7 @@ impl Planned {
     pub(super) fn new(policy: &Arc<Policy>, found: &Found, compares: bool) -> Self {
         let Found { name, present, .. } = found;
         let link = present.as_ref().map(|(link, ..)| link);
-        let foreign = present.as_ref().and_then(|(_, observed, _)| observed.as_ref().err());
+        let foreign = foreign_root(found);
         let takes_over = policy.interface(name).is_some_and(|interface| interface.takeover);
         let root = match foreign {
             Some(ForeignRoot { kind, handle }) if !takes_over => {
@@ -71,7 +71,7 @@ impl Planned {
         let capacity = manager.ledger().capacity(name, Direction::Sending);
         let mut commands = tree.map(|tree| commands((name.as_str(), found.queue), tree)).unwrap_or_default();
         if foreign.is_some() && tree.is_some() {
-            commands.insert(0, format!("tc qdisc del dev {name} root"));
+            commands.insert(0, removal(found));
         }
         Self {
             interface: name.clone(),
@@ -122,6 +122,20 @@ fn difference(found: &Found, tree: Option<&Desired>, why: Option<NotProgrammed>)
         command: op.command(&found.name, found.queue),
         replaces: op.replaced(found.queue),
     };
-    let changes: Vec<_> = change.ops.iter().map(step).collect();
+    let taken_over = foreign_root(found).filter(|_| tree.is_some()).map(|foreign| PlanStep {
+        command: removal(found),
+        replaces: Some(format!("{foreign}, which the host restores when it stops, if it can save it")),
+    });
+    let changes: Vec<_> = taken_over.into_iter().chain(change.ops.iter().map(step)).collect();
     TreeDifference { differs: is_foreign || !changes.is_empty(), changes, flow_classes }
+}
+
+/// The qdisc of another program at the root of an interface.
+fn foreign_root(found: &Found) -> Option<&ForeignRoot> {
+    found.present.as_ref().and_then(|(_, observed, _)| observed.as_ref().err())
+}
+
+/// The command that deletes whatever is at the root.
+fn removal(found: &Found) -> String {
+    format!("tc qdisc del dev {} root", shell_word(&found.name))
 }
