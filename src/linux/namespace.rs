@@ -67,6 +67,14 @@ impl Namespace {
             .map_err(|_| KernelCall("setns").unexpected("network namespace", AnswerProblem::ThreadPanicked))?
     }
 
+    /// The number of the namespace, as in `/proc`.
+    ///
+    /// - **Errors**: `fstat`.
+    pub(super) fn number(&self) -> Result<u64, KernelFailure> {
+        let file = self.0.metadata();
+        file.map(|file| file.ino()).map_err(|error| KernelCall("fstat").failed("network namespace", error))
+    }
+
     /// Whether both are the same namespace.
     fn is(&self, other: &Self) -> bool {
         let number = |namespace: &Self| namespace.0.metadata().map(|file| (file.dev(), file.ino()));

@@ -171,6 +171,16 @@ impl Netlink {
         Ok(())
     }
 
+    /// The number of the connection's namespace.
+    ///
+    /// - **Errors**: `fstat`, or `open` where `/proc` does not show it.
+    pub(super) fn namespace_id(&self) -> Result<u64, KernelFailure> {
+        match &self.shared.namespace {
+            Some(namespace) => namespace.number(),
+            None => Namespace::current()?.number(),
+        }
+    }
+
     /// Whether the kernel reports what this connection does under this port.
     pub(super) fn is_own(&self, port: u32) -> bool {
         port == self.connection().port

@@ -12,6 +12,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcHeader, TcMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
+use super::saved_object::{ObjectKind, SavedObject, TCA_EGRESS_BLOCK};
 use super::traffic::{DELETE_QDISC, NEW_QDISC, handle_of, header, kind, options, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{ForeignRoot, Handle, HtbRoot};
@@ -21,6 +22,8 @@ use crate::tc::{ForeignRoot, Handle, HtbRoot};
 pub struct SavedTree {
     /// The qdisc at the root.
     pub root: ForeignRoot,
+    /// Whether a process before this one has saved it, which was killed.
+    pub is_earlier: bool,
     requests: Vec<RouteNetlinkMessage>,
 }
 
@@ -118,13 +121,14 @@ impl Netlink {
         self.request(request).await.map(drop)
     }
 
-    /// Makes a tree again, where the interface has the kernel's default at its root.
+    /// Makes a tree again, where the interface has the kernel's default at its root. Its file is removed.
     ///
     /// - **Errors**: the kernel's; what was made by then stays.
     pub async fn restore(&self, index: u32, saved: &SavedTree) -> Result<(), KernelFailure> {
         for request in saved.requests(index) {
             self.request(request).await?;
         }
+        self.forget_saved(index);
         Ok(())
     }
 
@@ -132,7 +136,9 @@ impl Netlink {
     ///
     /// - **Errors**: as for [`restore`](Self::restore).
     pub fn restore_blocking(&self, index: u32, saved: &SavedTree) -> Result<(), KernelFailure> {
-        saved.requests(index).try_for_each(|request| self.request_blocking(request))
+        saved.requests(index).try_for_each(|request| self.request_blocking(request))?;
+        self.forget_saved(index);
+        Ok(())
     }
 
     async fn dump_of(
@@ -172,6 +178,47 @@ enum Dumped {
 const INGRESS: Handle = Handle::from_u32(0xffff_fff1);
 
 impl SavedTree {
+    /// The requests as values that can be written down.
+    pub(super) fn objects(&self) -> Vec<SavedObject> {
+        self.requests.iter().filter_map(SavedObject::of).collect()
+    }
+
+    /// The tree of these objects on an interface.
+    ///
+    /// - **Errors**: an object of a kind that is never saved, or a tree that does not begin with its root.
+    pub(super) fn of_objects(
+        root: ForeignRoot,
+        index: u32,
+        objects: Vec<SavedObject>,
+    ) -> Result<Self, String> {
+        let count = objects.len();
+        if count > MOST_OBJECTS {
+            return Err(format!("it has {count} objects, and at most {MOST_OBJECTS} are saved"));
+        }
+        let is_root = |object: &SavedObject| {
+            object.object == ObjectKind::Qdisc && object.place().parent == Handle::ROOT
+        };
+        let begins = objects.first().is_some_and(|first| {
+            is_root(first) && first.kind == root.kind && first.place().handle == root.handle
+        });
+        if !begins || objects.iter().skip(1).any(is_root) || root.handle.minor() != 0 {
+            return Err(format!("it does not begin with its root, {root}"));
+        }
+        let mut requests = Vec::with_capacity(count);
+        for object in objects {
+            let known: &[&str] = match object.object {
+                ObjectKind::Qdisc => &QDISCS,
+                ObjectKind::Class => &WITH_CLASSES,
+                ObjectKind::Filter => &FILTERS.map(|(kind, _)| kind),
+            };
+            if !known.contains(&object.kind.as_str()) {
+                return Err(format!("it has a {:?}, which is never saved", object.kind));
+            }
+            requests.push(object.request(index)?);
+        }
+        Ok(Self { root, is_earlier: true, requests })
+    }
+
     fn requests(&self, index: u32) -> impl Iterator<Item = NetlinkRequest> {
         let ForeignRoot { kind, handle } = &self.root;
         let object = format!("the saved root qdisc {kind} {handle} of interface {index}");
@@ -249,7 +296,7 @@ fn saved(
     }
     let filters = filters.iter().filter(|filter| !is_made_by_the_kernel(filter));
     requests.extend(filters.map(|filter| RouteNetlinkMessage::NewTrafficFilter(filter_again(filter))));
-    Ok(SavedTree { root, requests })
+    Ok(SavedTree { root, is_earlier: false, requests })
 }
 
 fn major(message: &TcMessage) -> u16 {
@@ -318,7 +365,6 @@ const fn is_root_table(handle: u32) -> bool {
 
 /// A qdisc may share a block of filters (TCA_EGRESS_BLOCK), which is kept.
 fn with_shared_block(mut message: TcMessage, dumped: &TcMessage) -> TcMessage {
-    const TCA_EGRESS_BLOCK: u16 = 14;
     for attribute in &dumped.attributes {
         if let TcAttribute::Other(other) = attribute
             && rtnetlink::packet_core::Nla::kind(other) == TCA_EGRESS_BLOCK

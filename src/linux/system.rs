@@ -25,9 +25,16 @@ pub fn uptime_us() -> Result<u64, KernelFailure> {
 /// - **Errors**: `read`, `getsockopt`.
 /// - **Source**: proc(5), `/proc/sys/kernel/random/boot_id`; socket(7), SO_NETNS_COOKIE.
 pub fn system_id() -> Result<String, KernelFailure> {
+    Ok(format!("{}/{}", boot_id()?, own_namespace()?))
+}
+
+/// What tells this run of the machine from others.
+///
+/// - **Errors**: `read`.
+pub(super) fn boot_id() -> Result<String, KernelFailure> {
     const BOOT: &str = "/proc/sys/kernel/random/boot_id";
     let boot = std::fs::read_to_string(BOOT).map_err(|error| KernelCall("read").failed(BOOT, error))?;
-    Ok(format!("{}/{}", boot.trim(), own_namespace()?))
+    Ok(boot.trim().to_owned())
 }
 
 #[cfg(test)]
