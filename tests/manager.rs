@@ -358,6 +358,56 @@ fn stop_deletes_the_tree() {
 }
 
 #[test]
+fn an_interface_that_a_reload_drops_is_left_once_its_last_flow_has_ended() {
+    let other =
+        || Input::Policy(policy("version = 1\n[interface.eth5]\negress = { capacity = \"100 Mbit/s\" }\n"));
+    for (root, has_tree) in
+        [(Root::Default, true), (Root::Foreign { kind: "prio".into(), handle: Handle::qdisc(1) }, false)]
+    {
+        let left = format!("eth0 is left, with a tree: {has_tree}");
+        let mut world = World::seen("auto", root.clone());
+        world.feed(other());
+        assert_eq!(world.kernel.told, [left.as_str()], "without a flow at once");
+        assert_eq!((world.manager.knows("eth0"), world.manager.status("eth0")), (false, None));
+        let mut world = World::seen("auto", root);
+        world.admitted("v1", 6);
+        world.admitted("v2", 10);
+        world.feed(other());
+        let status = world.manager.status("eth0").unwrap();
+        let sending = status.totals.sending;
+        assert_eq!((status.dropped, status.flows, status.kernel.is_ok()), (true, 2, has_tree));
+        assert_eq!((sending.reserved, sending.budget), (Rate::from_mbit(16), Rate::ZERO));
+        world.refused("v3", 1);
+        world.close("v1");
+        assert!(world.kernel.told.is_empty() && world.manager.is_dropped("eth0"));
+        // The kernel has not deleted the class of the last flow.
+        world.kernel.held = Some(vec![]);
+        world.close("v2");
+        for id in world.kernel.held.take().unwrap() {
+            assert!(world.kernel.told.is_empty(), "{:?}", world.kernel.told);
+            world.feed(Input::Applied { id, result: Ok(()) });
+        }
+        assert_eq!(world.kernel.told, [left.as_str()]);
+        assert_eq!((world.manager.knows("eth0"), world.manager.is_dropped("eth0")), (false, false));
+        world.manager.invariants();
+    }
+}
+
+#[test]
+fn an_interface_that_is_dropped_and_comes_back_stays() {
+    let mut world = World::seen("auto", Root::Default);
+    let before = std::sync::Arc::clone(world.manager.ledger().policy());
+    world.admitted("v1", 6);
+    world.feed(Input::Policy(policy(
+        "version = 1\n[interface.eth5]\negress = { capacity = \"100 Mbit/s\" }\n",
+    )));
+    world.feed(Input::Policy(before));
+    world.close("v1");
+    assert!(world.kernel.told.is_empty() && !world.manager.is_dropped("eth0"));
+    assert!(world.admitted("v2", 80).is_some());
+}
+
+#[test]
 fn a_decision_is_one_line_of_the_contracts_json() {
     let mut world = World::seen("user-space", Root::Default);
     world.admitted("v1", 79);

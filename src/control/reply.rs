@@ -251,6 +251,9 @@ pub struct InterfaceRecord {
     /// The interface on whose wire it sends, where the policy relates neither to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares_wire_with: Option<String>,
+    /// Whether the policy does not have it any more: it loses its tree with its last flow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     /// How many flows use it.
     pub flows: usize,
     /// Packets that bypassed every class.

@@ -281,6 +281,7 @@ mod tests {
                 kernel: Ok(()),
                 flows: 6,
                 shares_wire_with: None,
+                dropped: false,
             },
             receiving: None,
             direct_packets: 0,

@@ -17,6 +17,7 @@ use super::events::{Events, Subscribers};
 use super::flow_routes::{FlowRoutes, RerouteReply};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
+use super::left_interface::LeftInterface;
 use super::request::Placement;
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
 use super::waiters::WaitingFlows;
@@ -45,6 +46,8 @@ pub(super) struct Core {
     pub(super) watches: Watches,
     on_overcommitment: Vec<OnOvercommitment>,
     subscribers: Subscribers,
+    /// What was found of foreign root qdiscs before the first subscription.
+    found: Vec<Recorded>,
     audit: Option<Box<dyn AuditSink>>,
     /// The engine that reservations are released to.
     engine: Weak<dyn ReservationBackend>,
@@ -87,7 +90,12 @@ pub(super) struct Outbox {
     pub(super) notifications: Vec<CallerNotification>,
     /// Flows that have ended and may have a class for what they received.
     pub(super) left: Vec<String>,
+    /// Interfaces that are managed no more: each once.
+    pub(super) uprooted: Vec<LeftInterface>,
 }
+
+/// The most facts that are kept for the first subscription: some for each interface of a large host.
+const MOST_FOUND: usize = 256;
 
 /// A callback that is due. It may take locks that a caller holds, and so comes from the engine's task.
 #[must_use]
@@ -140,6 +148,7 @@ impl Core {
             watches: Watches::new(Arc::clone(&wake)),
             on_overcommitment: Vec::new(),
             subscribers: Subscribers::default(),
+            found: Vec::new(),
             audit: None,
             engine,
             outbox: Outbox::default(),
@@ -187,6 +196,9 @@ impl Core {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => self.notice(notice),
                 Effect::Apply { id, index, change } => self.outbox.changes.push((index, id, change)),
+                Effect::Leave { index, interface, root } => {
+                    self.outbox.uprooted.push(LeftInterface { index, interface, root });
+                }
             }
         }
     }
@@ -208,6 +220,17 @@ impl Core {
         if self.manager.records_events() {
             let at = self.now();
             self.publish(&[Recorded { at, event: event() }]);
+        }
+    }
+
+    /// The same for a fact about a foreign root qdisc, which may be found before anything receives events: the first
+    /// subscription then begins with it.
+    pub(super) fn record_found(&mut self, event: Event) {
+        if self.manager.records_events() {
+            self.record(|| event);
+        } else if self.found.len() < MOST_FOUND {
+            let at = self.now();
+            self.found.push(Recorded { at, event });
         }
     }
 
@@ -321,7 +344,10 @@ impl Core {
     /// The manager's events from now on.
     pub(super) fn events(&mut self) -> Events {
         self.manager.record_events();
-        self.subscribers.subscribe()
+        let events = self.subscribers.subscribe();
+        let found = std::mem::take(&mut self.found);
+        self.publish(&found);
+        events
     }
 
     pub(super) fn subscribe(&mut self, notify: OnOvercommitment) {
@@ -350,8 +376,9 @@ impl Core {
             (Some(due), Some(wakes)) => due < wakes,
             (due, _) => due.is_some(),
         };
-        let Outbox { changes, notifications, left } = &self.outbox;
-        if earlier || !changes.is_empty() || !notifications.is_empty() || !left.is_empty() {
+        let Outbox { changes, notifications, left, uprooted } = &self.outbox;
+        let has_work = !changes.is_empty() || !notifications.is_empty() || !left.is_empty();
+        if earlier || has_work || !uprooted.is_empty() {
             self.wake.notify_one();
         }
     }

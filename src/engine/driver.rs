@@ -21,6 +21,7 @@ use super::drain::{DrainingFlow, EndedReservation, KernelClassCounters};
 use super::error::EngineError;
 use super::flow_routes::FoundRoutes;
 use super::kernel::{ClaimedRoot, Kernel};
+use super::left_interface::{TakenOver, UprootedInterface};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
 use super::patience::{in_time, patience};
@@ -33,7 +34,7 @@ use super::routes::RouteCache;
 use super::schedule::Upkeep;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, RouteEvents, SavedTree};
+use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, RouteEvents};
 use crate::manager::{ChangeId, Input};
 use crate::tc::{Change, ForeignRoot, Handle, ObservedTree, ReceivingState};
 
@@ -50,7 +51,7 @@ pub(super) struct Driver {
     /// By the numbers of the interfaces.
     pub(super) claims: BTreeMap<u32, Claim>,
     /// The foreign trees in whose place those of gqos are, by the numbers of the interfaces.
-    pub(super) taken_over: BTreeMap<u32, SavedTree>,
+    pub(super) taken_over: BTreeMap<u32, TakenOver>,
     /// Interfaces that are down, with what they carried before.
     pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
@@ -132,6 +133,8 @@ pub(super) enum Returned {
         index: u32,
         state: Result<ReceivingState, KernelFailure>,
     },
+    /// An interface is managed no more.
+    Uprooted(UprootedInterface),
     /// The routes of the flows were looked up.
     Routed(FoundRoutes),
     /// A whole report has been sent.
@@ -272,6 +275,7 @@ impl Driver {
                 self.queues.order(index, id, change);
             }
             outbox.left.iter().for_each(|id| self.leave(id));
+            outbox.uprooted.into_iter().for_each(|left| self.leave_interface(left));
             self.reshape_receivers();
             match self.queues.next() {
                 None => return,
@@ -328,6 +332,7 @@ impl Driver {
             Job::CompareReceiver => self.compare_receiver(index),
             Job::Measure => self.measure(index),
             Job::Compare => self.compare(index),
+            Job::Uproot(left) => self.uproot_now(left),
             Job::Report(reply) => self.report(index, reply),
         }
     }
@@ -367,6 +372,7 @@ impl Driver {
             Returned::Reported { index, part, counts, reply } => self.reported(index, part, counts, reply),
             Returned::ReceiverObserved { index, state } => self.receiver_observed(index, state),
             Returned::IfbChanged(changed) => self.ifb_changed(changed),
+            Returned::Uprooted(uprooted) => self.interface_uprooted(uprooted),
             Returned::Routed(found) => self.routed(found),
             Returned::Collected => {}
         }

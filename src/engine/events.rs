@@ -13,7 +13,8 @@ use crate::telemetry::Recorded;
 /// The most events that wait for a subscriber.
 pub const MOST_WAITING_EVENTS: usize = 4096;
 
-/// The events of an engine from the subscription on.
+/// The events of an engine from the subscription on. The first subscription begins with what was found of root qdiscs of other
+/// programs at the start.
 ///
 /// ```no_run
 /// use gqos::connect::Host;

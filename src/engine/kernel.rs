@@ -5,7 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteEvents, RouteQuery, SavedTree};
+use crate::linux::{
+    Claim, ClassState, KeptRoot, Link, LinkEvents, ReceivingLinks, RouteEvents, RouteQuery, SavedTree,
+};
 use crate::manager::Root;
 use crate::tc::{
     Change, Desired, ForeignRoot, Handle, OWN_ROOT, ObservedTree, PlacedFilter, ReceivingChange,
@@ -43,7 +45,7 @@ pub trait Kernel: Send + Sync {
     /// What may be installed where the kernel has not said so in time: a tree of gqos, to be compared once it answers, with
     /// the claim on the interface where no other engine has one.
     fn kept_root(&self, _index: u32) -> ClaimedRoot {
-        ClaimedRoot { root: Root::Kept(OWN_ROOT), claim: None, saved: None }
+        ClaimedRoot::new(Root::Kept(OWN_ROOT), None)
     }
 
     /// The same under `takeover = true`: a foreign qdisc that can be restored is saved and deleted, and the root is then
@@ -52,7 +54,7 @@ pub trait Kernel: Send + Sync {
         self.root(index)
     }
 
-    /// Makes a foreign tree again that [`take_over`](Self::take_over) has saved.
+    /// Makes a foreign tree again that [`take_over`](Self::take_over) has saved, or [`root`](Self::root) has found.
     fn restore(&self, _index: u32, _saved: SavedTree) -> KernelFuture<()> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -60,15 +62,19 @@ pub trait Kernel: Send + Sync {
     /// The same when the runtime has ended: blocks until the kernel has answered.
     fn restore_at_exit(&self, _index: u32, _saved: &SavedTree) {}
 
+    /// What was saved of an interface is of no use any more, since its link is gone.
+    fn forget_saved(&self, _index: u32) {}
+
     /// The tree of an interface; the qdisc of another program where that is at the root. `None` where trees cannot be
     /// read: nothing is repaired then.
     fn observe(&self, _index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {
         None
     }
 
-    /// Deletes the trees that ended processes have left on interfaces other than these.
-    fn sweep(&self, _except: BTreeSet<u32>) -> KernelFuture<()> {
-        Box::pin(std::future::ready(Ok(())))
+    /// Deletes the trees that ended processes have left on interfaces other than these, and restores what they had taken
+    /// over: the names of these interfaces, and what became of each.
+    fn sweep(&self, _except: BTreeSet<u32>) -> KernelFuture<Vec<(String, KeptRoot)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Applies a change: all of it or none. The classes that it has added and changed, as they are in force, as far as the
@@ -145,9 +151,16 @@ pub struct ClaimedRoot {
     pub claim: Option<Claim>,
     /// The foreign tree that was taken over, which is restored when the engine stops.
     pub saved: Option<SavedTree>,
+    /// Why the file of that tree is of no use: it could not be written, or is not to be trusted.
+    pub file_failure: Option<KernelFailure>,
 }
 
 impl ClaimedRoot {
+    /// A root in whose place nothing was.
+    pub const fn new(root: Root, claim: Option<Claim>) -> Self {
+        Self { root, claim, saved: None, file_failure: None }
+    }
+
     /// The same, with a tree that an ended process has left, or may have left, to be kept.
     pub(super) fn keep(mut self, may_be: impl FnOnce() -> Self) -> Self {
         match self.root {
@@ -163,7 +176,7 @@ impl ClaimedRoot {
     /// - **Errors**: a failure that the kernel has reported.
     pub(super) fn unread(failure: KernelFailure) -> Result<Self, KernelFailure> {
         match failure.is_timeout() {
-            true => Ok(Self { root: Root::Unread { failure }, claim: None, saved: None }),
+            true => Ok(Self::new(Root::Unread { failure }, None)),
             false => Err(failure),
         }
     }

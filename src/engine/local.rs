@@ -1,9 +1,8 @@
-//! The engine of this process, and the kernel of its network namespace as an engine uses it.
+//! The engine of this process.
 //!
 //! A request that needs no kernel change completes on the caller's thread, unless a command that may free capacity is
 //! queued before it. Every other request is a command to the engine's task, the [`Driver`].
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -18,7 +17,7 @@ use super::error::EngineError;
 use super::events::Events;
 use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 use super::kept::{Adoptions, KeptReservations};
-use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
+use super::kernel::Kernel;
 use super::lingering::Lingering;
 use super::owner;
 use super::peer::PeerSocket;
@@ -32,16 +31,9 @@ use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::kernel::KernelClass;
-use crate::linux::{
-    Claim, ClassState, Link, LinkEvents, Netlink, NotSavable, ReceivingLinks, RouteEvents, RouteQuery,
-    SavedTree,
-};
-use crate::manager::{Answer, Input, Root};
+use crate::linux::{Netlink, RouteQuery};
+use crate::manager::{Answer, Input};
 use crate::policy::{Owner, PeerTimeouts, Policy};
-use crate::tc::{
-    Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter, ReceivingChange,
-    ReceivingState,
-};
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
@@ -366,200 +358,5 @@ impl Engine for LocalEngine {
             // An error means that the engine has stopped already.
             let _ = done.await;
         })
-    }
-}
-
-/// A root that is gqos's by all its settings: another program's may have the same handle.
-fn own(root: HtbRoot) -> Result<HtbRoot, ForeignRoot> {
-    match root == OWN_ROOT {
-        true => Ok(root),
-        false => Err(ForeignRoot { kind: HtbRoot::KIND.to_owned(), handle: root.handle }),
-    }
-}
-
-fn own_or_none(root: Option<HtbRoot>) -> Result<Option<HtbRoot>, ForeignRoot> {
-    root.map(own).transpose()
-}
-
-impl Kernel for Netlink {
-    fn route(&self, query: RouteQuery) -> KernelFuture<Link> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let route = Self::route(&netlink, query).await?;
-            Self::link(&netlink, route.index).await
-        })
-    }
-
-    fn routes_use_ports(&self) -> KernelFuture<bool> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::routes_use_ports(&netlink).await })
-    }
-
-    fn watch_routes(&self) -> Option<RouteEvents> {
-        Self::watch_routes(self).ok()
-    }
-
-    fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
-        let (netlink, name) = (self.clone(), name.to_owned());
-        Box::pin(async move {
-            match netlink.link_by_name(&name).await {
-                Ok(link) => Ok(Some(link)),
-                Err(failure) if failure.is_absent() => Ok(None),
-                Err(failure) => Err(failure),
-            }
-        })
-    }
-
-    fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let claim = Claim::interface(index)?;
-            let root = match (&claim, Self::root(&netlink, index).await?.root.own().and_then(own_or_none)) {
-                (Err(holder), _) => Root::Taken { holder: holder.clone() },
-                (Ok(_), Ok(None)) => Root::Default,
-                (Ok(_), Ok(Some(root))) => Root::Ours(root),
-                (Ok(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
-            };
-            Ok(ClaimedRoot { root, claim: claim.ok(), saved: None })
-        })
-    }
-
-    fn kept_root(&self, index: u32) -> ClaimedRoot {
-        let (root, claim) = match Claim::interface(index) {
-            Ok(Ok(claim)) => (Root::Kept(OWN_ROOT), Some(claim)),
-            Ok(Err(holder)) => (Root::Taken { holder }, None),
-            Err(failure) => (Root::Unread { failure }, None),
-        };
-        ClaimedRoot { root, claim, saved: None }
-    }
-
-    fn take_over(&self, index: u32) -> KernelFuture<ClaimedRoot> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let mut claimed = Kernel::root(&netlink, index).await?;
-            if let Root::Foreign { kind, handle } = &claimed.root {
-                let root = ForeignRoot { kind: kind.clone(), handle: *handle };
-                match netlink.save(index, root).await? {
-                    Ok(saved) => {
-                        netlink.delete_saved(index, &saved).await?;
-                        claimed = ClaimedRoot { root: Root::Default, saved: Some(saved), ..claimed };
-                    }
-                    Err(NotSavable { part }) => {
-                        claimed.root = Root::NotSavable { kind: kind.clone(), handle: *handle, part };
-                    }
-                }
-            }
-            Ok(claimed)
-        })
-    }
-
-    fn restore(&self, index: u32, saved: SavedTree) -> KernelFuture<()> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::restore(&netlink, index, &saved).await })
-    }
-
-    fn restore_at_exit(&self, index: u32, saved: &SavedTree) {
-        // Nothing is left that could handle a failure.
-        let _ = self.restore_blocking(index, saved);
-    }
-
-    fn observe(&self, index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {
-        let netlink = self.clone();
-        Some(Box::pin(async move {
-            let observed = Self::observe_all(&netlink, index).await?;
-            Ok(observed.and_then(|observed| match observed.root() {
-                Some(root) => own(root).map(|_| observed),
-                None => Ok(observed),
-            }))
-        }))
-    }
-
-    fn sweep(&self, except: BTreeSet<u32>) -> KernelFuture<()> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let receivers = netlink.receivers().await?;
-            // An ifb goes with its interface.
-            let is_ifb = |index: &u32| receivers.values().any(|ifb| ifb == index);
-            for (index, root) in netlink.roots().await?.into_iter().filter(|(index, _)| !is_ifb(index)) {
-                // A claim of another engine keeps its tree.
-                if let Ok(Some(root)) = root.own().and_then(own_or_none)
-                    && !except.contains(&index)
-                    && let Ok(_claim) = Claim::interface(index)?
-                {
-                    drop(Self::apply(&netlink, index, &Change { ops: vec![Op::DeleteRoot(root)] }).await?);
-                }
-            }
-            for index in receivers.into_keys() {
-                // This engine has set up none of its own yet.
-                let claim = if except.contains(&index) { None } else { Claim::interface(index)?.ok() };
-                if except.contains(&index) || claim.is_some() {
-                    Self::tear_down_receiving(&netlink, index).await?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn apply(&self, index: u32, change: Change) -> KernelFuture<Vec<ClassState>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::apply(&netlink, index, &change).await })
-    }
-
-    fn set_up_receiving(
-        &self,
-        links: ReceivingLinks,
-        tree: Desired,
-        filters: Vec<PlacedFilter>,
-    ) -> KernelFuture<Result<u32, ForeignRoot>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::set_up_receiving(&netlink, links, &tree, filters).await })
-    }
-
-    fn receiving_state(
-        &self,
-        links: ReceivingLinks,
-        tree: Desired,
-        filters: Vec<PlacedFilter>,
-    ) -> Option<KernelFuture<ReceivingState>> {
-        let netlink = self.clone();
-        Some(Box::pin(async move { Self::receiving_state(&netlink, links, &tree, &filters).await }))
-    }
-
-    fn apply_receiving(&self, ifb: u32, change: ReceivingChange) -> KernelFuture<()> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::apply_receiving(&netlink, ifb, &change).await })
-    }
-
-    fn tear_down_receiving(&self, index: u32) -> KernelFuture<()> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::tear_down_receiving(&netlink, index).await.map(drop) })
-    }
-
-    fn tear_down_receiving_at_exit(&self, links: ReceivingLinks) {
-        self.tear_down_receiving_blocking(links);
-    }
-
-    fn apply_at_exit(&self, index: u32, change: &Change) {
-        // A tree that cannot be removed is replaced by the next engine.
-        let _ = self.apply_blocking(index, change);
-    }
-
-    fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::classes(&netlink, index).await })
-    }
-
-    fn class(&self, index: u32, handle: Handle) -> KernelFuture<Option<ClassState>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::class(&netlink, index, handle).await })
-    }
-
-    fn direct_packets(&self, index: u32) -> KernelFuture<u32> {
-        let netlink = self.clone();
-        Box::pin(async move { Ok(Self::root(&netlink, index).await?.direct_packets) })
-    }
-
-    fn watch_links(&self) -> Option<LinkEvents> {
-        Self::watch_links(self).ok()
     }
 }

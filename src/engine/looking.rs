@@ -52,7 +52,9 @@ impl Driver {
         // The claims of this engine are on these.
         let except = self.claims.keys().copied().collect();
         // A process that may not program leaves them.
-        let _ = timeout(STOP_PATIENCE, self.kernel.sweep(except)).await;
+        if let Ok(Ok(restored)) = timeout(STOP_PATIENCE, self.kernel.sweep(except)).await {
+            restored.into_iter().for_each(|(interface, kept)| self.report_kept(interface, kept));
+        }
     }
 
     /// Reads the root of an interface that is not known before a request is executed.
@@ -100,7 +102,7 @@ impl Driver {
         let interface = policy.interface(&link.name)?;
         match interface.enforcement {
             Enforcement::UserSpace => {
-                let unread = ClaimedRoot { root: Root::Default, claim: None, saved: None };
+                let unread = ClaimedRoot::new(Root::Default, None);
                 Some(Box::pin(std::future::ready(Ok(unread))))
             }
             // What was taken over once is not taken again: another program insists on its qdisc.
@@ -114,10 +116,9 @@ impl Driver {
     }
 
     /// An interface was looked at: the manager prepares it.
-    pub(super) fn seen(&mut self, link: &Link, ClaimedRoot { root, claim, saved }: ClaimedRoot) {
-        if let Some(saved) = saved {
-            self.taken_over.insert(link.index, saved);
-        }
+    pub(super) fn seen(&mut self, link: &Link, claimed: ClaimedRoot) {
+        let ClaimedRoot { root, claim, saved, file_failure } = claimed;
+        self.note_taken_over(link, saved, file_failure);
         if let Some(claim) = claim {
             self.claims.insert(link.index, claim);
         }

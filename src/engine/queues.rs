@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::drain::{Drained, EndedReservation};
 use super::error::EngineError;
 use super::flow_routes::RerouteReply;
+use super::left_interface::LeftInterface;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
@@ -218,6 +219,8 @@ pub(super) enum Job {
     Measure,
     /// The interface's tree is to be read and compared.
     Compare,
+    /// The interface is managed no more: its tree is to be deleted.
+    Uproot(LeftInterface),
     Report(oneshot::Sender<Result<InterfaceReport, KernelFailure>>),
 }
 

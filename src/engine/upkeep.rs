@@ -12,13 +12,14 @@ use flowspec::{Direction, Rate};
 use super::core::Caller;
 use super::driver::{Driver, Returned};
 use super::kernel::{ClaimedRoot, KernelFuture};
+use super::left_interface::LeftInterface;
 use super::patience::{PATIENCE, in_time};
 use super::queues::Job;
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::linux::{Link, LinkEvent, LinkState};
 use crate::manager::{Input, Root};
-use crate::tc::{Change, ForeignRoot, ObservedTree, Op};
+use crate::tc::{Desired, ForeignRoot, ObservedTree};
 
 /// The kernel reports the single steps of a change: the tree is compared once they have come.
 const STEPS: Duration = Duration::from_millis(5);
@@ -246,18 +247,16 @@ impl Driver {
         }
     }
 
-    /// The name of a link belongs to another one now: its flows are released, and its tree is deleted.
+    /// The name of a link belongs to another one now, or to none: its flows are released, and its tree is deleted, if the link
+    /// is there still.
     fn replaced(&mut self, index: u32) {
-        let root = self.core().manager.root(index);
+        let Some(interface) = self.name(index) else { return self.link_gone(index) };
+        let root = self.core().manager.desired(&interface).map(Desired::root);
+        let (taken_over, claim) = (self.taken_over.remove(&index), self.claims.remove(&index));
         self.link_gone(index);
-        if let Some(root) = root {
-            let deleted = self.kernel.apply(index, Change { ops: vec![Op::DeleteRoot(root)] });
-            self.calls.push(Box::pin(async move {
-                // Another program may have deleted it.
-                let _ = deleted.await;
-                Returned::Collected
-            }));
-        }
+        self.taken_over.extend(taken_over.map(|taken_over| (index, taken_over)));
+        self.claims.extend(claim.map(|claim| (index, claim)));
+        self.uproot(LeftInterface { index, interface, root });
     }
 
     /// A request is for a link whose name another link had before, of which the kernel has not been asked.
@@ -291,7 +290,9 @@ impl Driver {
         let Some(interface) = self.name(index) else { return };
         self.routes.clear();
         self.claims.remove(&index);
-        self.taken_over.remove(&index);
+        if self.taken_over.remove(&index).is_some() {
+            self.kernel.forget_saved(index);
+        }
         self.down.remove(&interface);
         self.upkeep.trees.forget(&index);
         self.upkeep.looks.forget(&interface);
@@ -311,7 +312,12 @@ impl Driver {
         let known = self.core().manager.index(&interface);
         let link = match (link, known) {
             (Ok(Some(link)), _) => Link { name: interface, ..link },
-            (Ok(None), Some(index)) => return self.link_gone(index),
+            // It has another name, or is gone, which the kernel is about to report.
+            (Ok(None), Some(index)) if self.upkeep.links.contains_key(&index) => {
+                self.upkeep.looks.needed(&interface);
+                return self.upkeep.looks.add(&interface, STEPS, REPAIR);
+            }
+            (Ok(None), Some(index)) => return self.replaced(index),
             (Ok(None), None) => return,
             (Err(_), _) => {
                 self.upkeep.looks.needed(&interface);
@@ -319,14 +325,11 @@ impl Driver {
             }
         };
         if let Some(other) = known.filter(|known| *known != link.index) {
-            match self.upkeep.links.contains_key(&other) {
-                true => self.replaced(other),
-                false => self.link_gone(other),
-            }
+            self.replaced(other);
         }
         let is_known = self.core().manager.knows(&link.name);
         if is_known && self.core().manager.lacks_tree(&link.name).is_none() {
-            return self.seen(&link, ClaimedRoot { root: Root::Default, claim: None, saved: None });
+            return self.seen(&link, ClaimedRoot::new(Root::Default, None));
         }
         if self.queues.is_busy(link.index) {
             return self.upkeep.looks.add(&link.name, STEPS, REPAIR);

@@ -210,6 +210,16 @@ pub enum Effect {
         /// What differs, in order, with the undo of each operation.
         change: Change,
     },
+    /// An interface is not managed any more, since the policy does not have it: delete its tree, once all changes before are
+    /// carried out. No answer is needed.
+    Leave {
+        /// The interface's number.
+        index: u32,
+        /// The name that it was managed under.
+        interface: String,
+        /// The root of its tree; `None` where it has none.
+        root: Option<HtbRoot>,
+    },
     /// Return an answer to the caller of a request.
     Answer {
         /// That of the [`Input::Request`].

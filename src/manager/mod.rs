@@ -26,7 +26,8 @@
 //!    [`Notice::Lost`], only [`Input::Spent`] follows. If the flow's packets leave through another interface:
 //!    [`Input::Reroute`], or [`Input::RouteLost`].
 //! 5. Any input, or [`Operation::Tick`](crate::admission::Operation::Tick), when [`Manager::due`] has come.
-//! 6. [`Input::Stop`] at the end.
+//! 6. An [`Effect::Leave`] ends an interface; it may be seen again later.
+//! 7. [`Input::Stop`] at the end.
 
 mod admit;
 mod audit;
@@ -34,6 +35,7 @@ mod begin;
 mod beginnings;
 mod copies;
 mod debts;
+mod dropped;
 mod dry_run;
 mod flow;
 mod interface;

@@ -78,6 +78,7 @@ impl Manager {
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
         self.begin_due(&mut turn);
         self.copy_classes(&mut turn);
+        self.leave_dropped(&mut turn);
         self.follow_capacities(&mut turn);
         let ledger = &self.ledger;
         self.owed.set_refill_rates(|interface| {
@@ -123,6 +124,7 @@ impl Manager {
         turn.audit(|| AuditFact::Reloaded(Arc::clone(&policy)));
         let reload = self.ledger.reload(policy);
         turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources, reload }));
+        self.note_dropped();
         self.recopy(turn);
         // What the new policy leaves free is free for flows that wait.
         self.consult(turn, &Operation::Tick).decision

@@ -15,7 +15,7 @@ use super::recorded::RecordedGroups;
 use super::turn::Records;
 use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
 use crate::policy::Policy;
-use crate::tc::{self, Desired, Handle, HtbRoot};
+use crate::tc::{self, Desired, Handle};
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Manager {
     pub(super) interfaces: BTreeMap<String, Interface>,
     /// The flows on those interfaces.
     pub(super) flows: BTreeMap<String, ManagedFlow>,
+    /// The interfaces that the policy does not have any more, each with one of its flows.
+    pub(super) dropped: BTreeMap<String, Option<String>>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
     /// Flows that have lost their reservations and for which no [`Input::Spent`](super::Input::Spent) has come yet. The
@@ -61,6 +63,8 @@ pub struct Status {
     /// The interface on whose wire the kernel says that it sends, or the bridge or the bond that it is in, where the policy
     /// names neither as the `parent` of the other: their budgets together may exceed the wire.
     pub shares_wire_with: Option<String>,
+    /// Whether the policy does not have it any more: it is left with its last flow.
+    pub dropped: bool,
 }
 
 /// C and D of the tree that an interface has in the kernel, for the largest number of flows that there may be.
@@ -79,6 +83,7 @@ impl Manager {
             ledger: Ledger::proving(policy, proven_error_terms),
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             owed: Owed::default(),
             lapsed: BTreeMap::new(),
             beginnings: Beginnings::default(),
@@ -235,12 +240,6 @@ impl Manager {
         self.interfaces.get(interface).is_some_and(Interface::is_suspended)
     }
 
-    /// The root of the tree of the interface with this number, if it has one.
-    pub fn root(&self, index: u32) -> Option<HtbRoot> {
-        let interface = self.interfaces.get(self.interface(index)?)?;
-        interface.tree().map(Desired::root)
-    }
-
     /// Whether the kernel has not answered a change of an interface.
     pub fn is_changing(&self, interface: &str) -> bool {
         self.pending.values().any(|pending| pending.interface == interface)
@@ -262,12 +261,16 @@ impl Manager {
         }
     }
 
-    /// The state of an interface that the policy has.
+    /// The state of an interface that the policy has, or that has flows.
     pub fn status(&self, interface: &str) -> Option<Status> {
-        let totals = self.ledger.totals(interface)?;
+        let dropped = self.is_dropped(interface);
+        let totals = match dropped {
+            true => self.ledger.dropped_totals(interface),
+            false => self.ledger.totals(interface)?,
+        };
         let flows = self.flows.values().filter(|flow| flow.interface == interface).count();
         let shares_wire_with = self.unrelated_below(interface).map(str::to_owned);
-        Some(Status { totals, kernel: self.kernel(interface), flows, shares_wire_with })
+        Some(Status { totals, kernel: self.kernel(interface), flows, shares_wire_with, dropped })
     }
 
     /// Whether the kernel has a tree for an interface.

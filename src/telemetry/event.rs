@@ -51,7 +51,12 @@ pub enum Event {
     InterfacePrepared(InterfacePrepared),
     InterfaceLeftToUserSpace(InterfaceLeftToUserSpace),
     InterfaceGone(InterfaceGone),
+    InterfaceReleased(InterfaceReleased),
     InterfaceSharesWire(InterfaceSharesWire),
+    RootTakenOver(RootTakenOver),
+    RootRestored(RootRestored),
+    RootNotRestored(RootNotRestored),
+    RootFileFailed(RootFileFailed),
     TreeChanged(TreeChanged),
     TreeApplied(TreeApplied),
     TreeRolledBack(TreeRolledBack),
@@ -327,6 +332,64 @@ pub struct InterfaceLeftToUserSpace {
 pub struct InterfaceGone {
     /// The name that the link had: `eth0`.
     pub interface: String,
+}
+
+/// An interface is managed no more, since the policy does not have it or its link has another name: the kernel has deleted its
+/// tree, if it had one.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct InterfaceReleased {
+    /// The name that the interface was managed under: `eth0`.
+    pub interface: String,
+    /// Why the kernel still has the tree; `None` where it has none.
+    pub failure: Option<KernelFailure>,
+}
+
+/// Under `takeover = true` the root qdisc of another program was saved and deleted; it is restored once the interface is
+/// managed no more.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct RootTakenOver {
+    /// The name of the link: `eth0`.
+    pub interface: String,
+    /// The kind of qdisc, as in `tc qdisc show`.
+    pub kind: String,
+    /// The number that it had.
+    pub handle: Handle,
+    /// Whether a process before this one has taken it over, which was killed.
+    pub earlier: bool,
+}
+
+/// The root qdisc of another program that was taken over is there again, with its classes, queues and filters.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct RootRestored {
+    /// The name of the link: `eth0`.
+    pub interface: String,
+    /// The kind of qdisc, as in `tc qdisc show`.
+    pub kind: String,
+    /// The number that it has.
+    pub handle: Handle,
+}
+
+/// The root qdisc of another program that was taken over could not be restored. What was made of it by then stays.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct RootNotRestored {
+    /// The name of the link: `eth0`.
+    pub interface: String,
+    /// The kind of qdisc, as in `tc qdisc show`.
+    pub kind: String,
+    /// The number that it had.
+    pub handle: Handle,
+    /// The request that failed.
+    pub failure: KernelFailure,
+}
+
+/// The file of a root qdisc that was taken over could not be written, so that it is lost if this process is killed; or the
+/// file of a process before this one is not to be trusted, and was not used.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct RootFileFailed {
+    /// The name of the link: `eth0`.
+    pub interface: String,
+    /// The call that failed, with the path of the file; for a file that was not used what is wrong with it.
+    pub failure: KernelFailure,
 }
 
 /// Two interfaces send on one wire, and the policy names neither as the `parent` of the other: each has a budget, and

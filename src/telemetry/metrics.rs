@@ -304,11 +304,21 @@ fn counters(text: &mut Exposition, counters: &Counters) {
     text.sample(&[("result", "rolled_back")], n(counters.trees_rolled_back));
     let help = "Trees that something else had changed, and that were repaired.";
     text.single(counter("gqos_tree_repairs", help), n(counters.trees_changed));
+    let help = "Root qdiscs of other programs under takeover = true, by what became of them.";
+    text.family(counter("gqos_foreign_roots", help));
+    for (outcome, number) in [
+        ("taken_over", counters.roots_taken_over),
+        ("restored", counters.roots_restored),
+        ("not_restored", counters.roots_not_restored),
+    ] {
+        text.sample(&[("outcome", outcome)], n(number));
+    }
     text.family(counter("gqos_link_changes", "Changes of links, by their kind."));
     for (change, number) in [
         ("prepared", counters.interfaces_prepared),
         ("user_space_alone", counters.interfaces_left_to_user_space),
         ("gone", counters.interfaces_gone),
+        ("released", counters.interfaces_released),
         ("capacity", counters.capacities_changed),
         ("overcommitted", counters.interfaces_overcommitted),
         ("within_budget", counters.interfaces_within_budget),

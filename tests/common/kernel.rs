@@ -52,6 +52,10 @@ impl TestKernel {
                 }
                 Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(notice) => self.told.push(words(notice)),
+                Effect::Leave { index, interface, root } => {
+                    assert_eq!(index, INDEX);
+                    self.told.push(format!("{interface} is left, with a tree: {}", root.is_some()));
+                }
                 other => panic!("an effect that this kernel does not know: {other:?}"),
             }
         }

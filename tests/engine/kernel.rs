@@ -195,7 +195,7 @@ impl Kernel for Shared {
             false => {
                 let root =
                     calls.trees.get(&index).and_then(|tree| tree.root).map_or(Root::Default, Root::Ours);
-                Ok(ClaimedRoot { root, claim: None, saved: None })
+                Ok(ClaimedRoot::new(root, None))
             }
         })
     }

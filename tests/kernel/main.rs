@@ -28,10 +28,12 @@ mod receiving_upkeep;
 mod receiving_windows;
 #[cfg(feature = "cli")]
 mod reference_cases;
+mod released;
 mod route_changes;
 mod routes;
 mod sockets;
 mod stacked;
+#[cfg(feature = "cli")]
 mod takeover;
 mod transaction;
 mod upkeep;

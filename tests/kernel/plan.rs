@@ -228,7 +228,9 @@ fn the_flows_of_a_running_manager_are_no_difference() {
     assert_eq!(compared["difference"]["flow_classes"], 1, "{compared}");
     // A host whose runtime is blocked repairs nothing.
     let (unblock, blocked) = std::sync::mpsc::channel::<()>();
-    network.server.runtime().spawn(async move { drop(blocked.recv()) });
+    network.server.runtime().spawn(async move {
+        let _ = blocked.recv();
+    });
     for command in [
         "tc class add dev eth0 parent 6771:1 classid 6771:8000 htb rate 90mbit",
         "tc filter add dev eth0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000",

@@ -1,9 +1,13 @@
 //! Foreign root qdiscs under `takeover = true`: replaced, and as they were once the host has ended.
 
+use std::path::Path;
+use std::process::{Child, Command};
+
 use gqos::connect::{Ask, Host};
 use gqos::lab::{CLIENT_V4, Site};
 
 use super::common::{inside, lab_with, policy};
+use super::plan::{gqos, policy_file, run_commands, texts};
 use super::{POLICY, sink};
 
 /// Trees of other programs, by the commands that make them.
@@ -101,18 +105,31 @@ fn what_was_taken_over_is_restored_by_a_stop_and_by_the_end_of_the_runtime() {
 #[test]
 fn the_plan_of_a_takeover_begins_with_the_removal() {
     let Some(network) = lab_with(100, &["tc"]) else { return };
-    run_all(&network.server, &["tc qdisc add dev eth0 root handle 1: pfifo"]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("p.toml");
     std::fs::write(&file, taking_over()).unwrap();
-    let gqos = [env!("CARGO_BIN_EXE_gqos"), "plan", "--json", "--policy", file.to_str().unwrap()];
-    let plan: serde_json::Value = serde_json::from_str(&inside(&network.server, &gqos)).unwrap();
-    let commands = plan["interfaces"][0]["commands"].as_array().unwrap();
-    assert_eq!(commands[0], "tc qdisc del dev eth0 root");
-    for command in commands {
-        inside(&network.server, &["sh", "-c", command.as_str().unwrap()]);
+    let plan = |arguments: &[&str], code: i32| {
+        let arguments = [&["plan", "--json", "--policy", file.to_str().unwrap()], arguments].concat();
+        let output = gqos(&network.server, &arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["interfaces"][0].clone()
+    };
+    for foreign in ["pfifo limit 50", "htb default 3"] {
+        run_all(&network.server, &[&format!("tc qdisc add dev eth0 root handle 1: {foreign}")]);
+        let commands = texts(&plan(&[], 0)["commands"]);
+        let compared = plan(&["--diff"], 1);
+        let changes = compared["difference"]["changes"].as_array().unwrap();
+        let steps: Vec<_> = changes.iter().map(|step| step["command"].as_str().unwrap().to_owned()).collect();
+        let replaced = changes[0]["replaces"].as_str().unwrap();
+        let kind = foreign.split(' ').next().unwrap();
+        assert!(replaced.starts_with(&format!("{kind} 1:")), "{replaced}");
+        assert_eq!((steps[0].as_str(), &steps), ("tc qdisc del dev eth0 root", &commands));
+        run_commands(&network.server, &steps);
+        assert!(shown(&network.server).iter().any(|line| line.starts_with("qdisc htb 6771: root")));
+        plan(&["--diff"], 0);
+        run_all(&network.server, &["tc qdisc del dev eth0 root"]);
     }
-    assert!(shown(&network.server).iter().any(|line| line.starts_with("qdisc htb 6771: root")));
 }
 
 #[test]
@@ -139,4 +156,148 @@ fn what_cannot_be_restored_is_left_alone_and_named() {
     };
     network.server.run(work).unwrap();
     assert_eq!(shown(&network.server), before);
+}
+
+/// The daemon under a policy that takes over, in a site's namespace.
+struct Daemon {
+    process: Child,
+    log: std::path::PathBuf,
+}
+
+impl Daemon {
+    #[track_caller]
+    fn start(site: &Site, directory: &Path) -> Self {
+        let file = policy_file(directory, &taking_over());
+        let (socket, log) = (directory.join("gqos.sock"), directory.join("log"));
+        let net = format!("--net={}", site.namespace_path());
+        let mut command = Command::new("nsenter");
+        command.arg(net).arg(env!("CARGO_BIN_EXE_gqos")).args(["daemon", "--policy", &file]);
+        command.args(["--log-format", "json", "--socket"]).arg(socket);
+        let process = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        let daemon = Self { process, log };
+        daemon.until_logged("interface_found");
+        daemon
+    }
+
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for a line of the log about an event.
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "waits for another process")]
+    fn until_logged(&self, event: &str) -> serde_json::Value {
+        for _ in 0..600 {
+            if let Some(line) = self.lines().into_iter().find(|line| line["event"] == event) {
+                return line;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("after 30 s no {event} in {:#?}", self.lines());
+    }
+
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Ends the daemon by SIGTERM: the lines of its log.
+    fn stop(mut self) -> Vec<serde_json::Value> {
+        let killed = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert!(self.process.wait().unwrap().success(), "{:#?}", self.lines());
+        self.lines()
+    }
+}
+
+/// The file of what was taken over in a site's namespace.
+fn kept(site: &Site) -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let namespace = std::fs::metadata(site.namespace_path()).unwrap().ino();
+    let prefix = format!("root-{namespace}-");
+    let files = std::fs::read_dir("/run/gqos").into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut files = files.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with(&prefix));
+    files.next()
+}
+
+#[test]
+fn what_was_taken_over_outlives_a_daemon_that_is_killed() {
+    let Some(network) = lab_with(100, &["tc", "kill"]) else { return };
+    let (site, directory) = (&network.server, tempfile::tempdir().unwrap());
+    for (number, tree) in TREES.into_iter().enumerate() {
+        run_all(site, tree);
+        let before = shown(site);
+        let daemon = Daemon::start(site, directory.path());
+        let taken = daemon.until_logged("root_taken_over");
+        assert_eq!((&taken["interface"], &taken["earlier"]), (&"eth0".into(), &false.into()), "{taken}");
+        assert!(kept(site).is_some(), "the file is there before the qdisc is gone");
+        assert_ne!(shown(site), before);
+        daemon.kill();
+        assert!(kept(site).is_some());
+        // The next daemon, or else the command that cleans up.
+        if number % 2 == 0 {
+            let daemon = Daemon::start(site, directory.path());
+            let taken = daemon.until_logged("root_taken_over");
+            assert_eq!(taken["earlier"], true, "{taken}");
+            let lines = daemon.stop();
+            let restored = lines.iter().find(|line| line["event"] == "root_restored");
+            assert_eq!(restored.map(|line| &line["interface"]), Some(&"eth0".into()), "{lines:#?}");
+        } else {
+            let output = gqos(site, &["clean", "--interface", "eth0"]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{text}");
+            assert!(text.contains("eth0: restored ") && text.contains("which had been taken over"), "{text}");
+        }
+        assert_eq!(shown(site), before, "{tree:?}");
+        assert_eq!(kept(site), None);
+        run_all(site, &["tc qdisc del dev eth0 root"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_to_be_trusted_is_reported_and_not_used() {
+    let Some(network) = lab_with(100, &["tc", "kill", "chmod"]) else { return };
+    let (site, directory) = (&network.server, tempfile::tempdir().unwrap());
+    let whole = {
+        run_all(site, &["tc qdisc add dev eth0 root handle 1: pfifo limit 77"]);
+        Daemon::start(site, directory.path()).kill();
+        std::fs::read_to_string(kept(site).unwrap()).unwrap()
+    };
+    let file = kept(site).unwrap();
+    let mut first = true;
+    for (text, mode, problem) in [
+        (whole[..whole.len() / 2].to_owned(), 0o600, "EOF while parsing"),
+        (whole.replacen("pfifo", "red", 2), 0o600, "never saved"),
+        (whole.replacen("\"index\":", "\"index\":9", 1), 0o600, "another interface"),
+        (whole.replacen("\"options\":\"", "\"options\":\"zz", 1), 0o600, "not hexadecimal"),
+        (whole.clone(), 0o666, "the daemon's user alone"),
+        ("x".repeat(5 << 20), 0o600, "more than 4194304 bytes"),
+    ] {
+        if !std::mem::take(&mut first) {
+            // What the daemon before has left.
+            assert_eq!(kept(site), None, "it was removed, so that it is reported once");
+        }
+        std::fs::write(&file, text).unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let daemon = Daemon::start(site, directory.path());
+        let failed = daemon.until_logged("root_file_failed");
+        assert!(failed["failure"].as_str().unwrap().contains(problem), "{problem}: {failed}");
+        assert!(!daemon.lines().iter().any(|line| line["event"] == "root_taken_over"));
+        daemon.kill();
+    }
+    // A whole file is used.
+    std::fs::write(&file, &whole).unwrap();
+    let output = gqos(site, &["clean", "--json", "--interface", "eth0"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cleaned = &document["interfaces"][0];
+    assert_eq!(
+        (&cleaned["outcome"], &cleaned["restored"]),
+        (&"removed".into(), &"pfifo 1:".into()),
+        "{document}"
+    );
+    assert!(
+        shown(site).iter().any(|line| line.starts_with("qdisc pfifo 1: root") && line.contains("limit 77p"))
+    );
 }

@@ -341,7 +341,7 @@ impl Kernel for DaemonKernel {
                 (false, None) => Root::Default,
                 (false, Some(root)) => Root::Ours(root),
             };
-            Ok(ClaimedRoot { root, claim: None, saved: None })
+            Ok(ClaimedRoot::new(root, None))
         })
     }
 

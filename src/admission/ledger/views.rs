@@ -32,6 +32,16 @@ impl Ledger {
         Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
     }
 
+    /// Both directions of an interface that the policy does not have any more: nothing may be reserved there, and its flows
+    /// keep what they have.
+    pub(crate) fn dropped_totals(&self, interface: &str) -> Both<Totals> {
+        let reserved = |direction| {
+            let declared = self.account(interface).map_or(0, |account| account.declared(direction));
+            Totals { budget: Rate::ZERO, reserved: Rate::new(declared) }
+        };
+        Both { sending: reserved(Direction::Sending), receiving: reserved(Direction::Receiving) }
+    }
+
     /// What the link carries in a direction, if that is known.
     pub fn capacity(&self, interface: &str, direction: Direction) -> Option<Rate> {
         *self.account(interface)?.capacity.get(direction)

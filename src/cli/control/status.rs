@@ -229,6 +229,7 @@ fn interface_text(interface: &InterfaceRecord) -> String {
         totals,
         not_programmed,
         shares_wire_with,
+        dropped,
         flows,
         direct_packets,
         traffic,
@@ -247,6 +248,9 @@ fn interface_text(interface: &InterfaceRecord) -> String {
         );
     }
     text.push_str(&traffic_text("  ", traffic.as_ref(), *flows));
+    if *dropped {
+        let _ = writeln!(text, "  not in the policy any more: its tree is deleted with its last flow");
+    }
     if let Some(why) = not_programmed {
         let _ = writeln!(text, "  user space alone: {why}");
     }

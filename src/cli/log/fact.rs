@@ -6,7 +6,8 @@ use flowspec::{Both, Rate};
 use gqos::admission::Holding;
 use gqos::telemetry::event::{
     CapacityChanged, ClassMeasured, FlowAdmitted, FlowRefused, FlowRenegotiated, FlowRerouted, GroupCharged,
-    GroupMade, InterfaceOvercommitted, InterfaceSharesWire, PolicyReloaded, RequestRefused, TreeChanged,
+    GroupMade, InterfaceOvercommitted, InterfaceReleased, InterfaceSharesWire, PolicyReloaded,
+    RequestRefused, RootFileFailed, RootNotRestored, RootRestored, RootTakenOver, TreeChanged,
     TreeRolledBack,
 };
 use gqos::telemetry::{Event, Recorded};
@@ -49,6 +50,7 @@ impl FactLog {
         if !self.flow(at, &recorded.event)
             && !self.group(at, &recorded.event)
             && !self.interface(at, &recorded.event)
+            && !self.root(at, &recorded.event)
         {
             self.other(at, recorded);
         }
@@ -231,6 +233,7 @@ impl FactLog {
                     plain(&fact.interface)
                 );
             }
+            Event::InterfaceReleased(fact) => self.released(at, fact),
             Event::InterfaceSharesWire(InterfaceSharesWire { interface, with }) => {
                 fact!(warn, at, "interface_shares_wire", { interface = self.name(interface), with = self.name(with) },
                     "{}: sends on the wire of {}, and the policy names no parent", plain(interface), plain(with));
@@ -252,6 +255,60 @@ impl FactLog {
                     rate_sending = rate.sending.get(),
                     rate_receiving = rate.receiving.get(),
                 }, "{} class {}: measured {}", plain(interface), plain(class), charged(rate));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn released(self, at: u64, fact: &InterfaceReleased) {
+        let InterfaceReleased { interface, failure } = fact;
+        match failure {
+            None => fact!(
+                info,
+                at,
+                "interface_released",
+                { interface = self.name(interface) },
+                "{}: managed no more, and without a tree",
+                plain(interface)
+            ),
+            Some(failure) => {
+                let cause = failure.to_string();
+                fact!(warn, at, "interface_released", { interface = self.name(interface), failure = self.name(&cause) },
+                    "{}: managed no more, and its tree could not be deleted: {}", plain(interface), plain(&cause));
+            }
+        }
+    }
+
+    /// Facts about root qdiscs of other programs. Whether it is one.
+    fn root(self, at: u64, event: &Event) -> bool {
+        match event {
+            Event::RootTakenOver(RootTakenOver { interface, kind, handle, earlier }) => {
+                let (root, by) =
+                    (handle.to_string(), if *earlier { " by a process that was killed" } else { "" });
+                fact!(warn, at, "root_taken_over",
+                    { interface = self.name(interface), kind = self.name(kind), handle = root, earlier = *earlier },
+                    "{}: {} {handle} was taken over{by}, and is restored at the end", plain(interface), plain(kind));
+            }
+            Event::RootRestored(RootRestored { interface, kind, handle }) => {
+                let root = handle.to_string();
+                fact!(info, at, "root_restored",
+                    { interface = self.name(interface), kind = self.name(kind), handle = root },
+                    "{}: {} {handle}, which was taken over, is restored", plain(interface), plain(kind));
+            }
+            Event::RootNotRestored(RootNotRestored { interface, kind, handle, failure }) => {
+                let (root, cause) = (handle.to_string(), failure.to_string());
+                fact!(warn, at, "root_not_restored", {
+                    interface = self.name(interface),
+                    kind = self.name(kind),
+                    handle = root,
+                    failure = self.name(&cause),
+                }, "{}: {} {handle}, which was taken over, could not be restored: {}", plain(interface), plain(kind), plain(&cause));
+            }
+            Event::RootFileFailed(RootFileFailed { interface, failure }) => {
+                let cause = failure.to_string();
+                fact!(warn, at, "root_file_failed", { interface = self.name(interface), failure = self.name(&cause) },
+                    "{}: the file of the qdisc that was taken over is of no use: {}", plain(interface), plain(&cause));
             }
             _ => return false,
         }

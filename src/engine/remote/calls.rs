@@ -170,6 +170,7 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
         totals,
         not_programmed,
         shares_wire_with,
+        dropped,
         flows,
         direct_packets,
         classes,
@@ -179,7 +180,7 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
     let kernel = not_programmed.map_or(Ok(()), Err);
     InterfaceReport {
         interface,
-        status: Status { totals, kernel, flows, shares_wire_with },
+        status: Status { totals, kernel, flows, shares_wire_with, dropped },
         direct_packets,
         receiving: None,
         classes: classes
