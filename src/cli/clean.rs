@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use gqos::failure::KernelFailure;
-use gqos::linux::{Claim, Ingress, Netlink};
+use gqos::linux::{Claim, Ingress, KeptRoot, Netlink};
 use gqos::tc::{Change, HtbRoot, Op};
 use serde::Serialize;
 
@@ -15,8 +15,9 @@ use super::output::{counted, print};
 /// Remove the trees that gqos left in the kernel when it was killed.
 ///
 /// A tree is removed if its root has gqos's handle, 6771:, and gqos's settings, if it has no foreign class, and if no
-/// process manages the interface. The ifb for the receiving direction and its redirect are removed too. A qdisc of
-/// another program is never changed. The exit code is 1 if something with gqos's handle was left alone.
+/// process manages the interface. The ifb for the receiving direction and its redirect are removed too, and a qdisc that the
+/// process had taken over is restored. A qdisc of another program is never changed. The exit code is 1 if something with
+/// gqos's handle was left alone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Clean this interface alone, instead of all.
@@ -33,6 +34,10 @@ struct CleanedInterface {
     index: u32,
     /// Whether the ifb for what it receives, and the redirect there, were removed.
     receiving: bool,
+    /// The qdisc that the killed process had taken over, which is restored: `htb 1:`.
+    restored: Option<String>,
+    /// Why it could not be restored.
+    not_restored: Option<String>,
     #[serde(flatten)]
     outcome: CleanOutcome,
 }
@@ -67,14 +72,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         };
         let mut cleaned = Vec::new();
         for (index, interface) in links {
-            let (outcome, receiving) = match clean(&netlink, index).await {
-                Ok(outcome) => match clean_receiving(&netlink, index).await {
-                    Ok(receiving) => (outcome, receiving),
-                    Err(failure) => (CleanOutcome::Failed { failure }, false),
-                },
-                Err(failure) => (CleanOutcome::Failed { failure }, false),
+            let failed = |failure| (CleanOutcome::Failed { failure }, KeptRoot::Absent);
+            let (mut outcome, kept) = clean(&netlink, index).await.unwrap_or_else(failed);
+            let mut receiving = false;
+            if !matches!(outcome, CleanOutcome::Failed { .. }) {
+                match clean_receiving(&netlink, index).await {
+                    Ok(found) => receiving = found,
+                    Err(failure) => outcome = CleanOutcome::Failed { failure },
+                }
+            }
+            let (restored, not_restored) = match kept {
+                KeptRoot::Absent => (None, None),
+                KeptRoot::Restored(root) => (Some(root.to_string()), None),
+                KeptRoot::NotRestored { root, failure } => (None, Some(format!("{root}: {failure}"))),
+                KeptRoot::Unusable(failure) => (None, Some(failure.to_string())),
             };
-            cleaned.push(CleanedInterface { interface, index, receiving, outcome });
+            cleaned.push(CleanedInterface { interface, index, receiving, restored, not_restored, outcome });
         }
         Ok(cleaned)
     })?;
@@ -88,7 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             return Err(refused(failure.clone(), NEED));
         }
     }
-    let is_left = cleaned.iter().any(|cleaned| matches!(cleaned.outcome, CleanOutcome::LeftAlone { .. }));
+    let is_left = cleaned.iter().any(|cleaned| {
+        matches!(cleaned.outcome, CleanOutcome::LeftAlone { .. }) || cleaned.not_restored.is_some()
+    });
     Ok(if is_left { Exit::Difference.into() } else { ExitCode::SUCCESS })
 }
 
@@ -105,42 +120,55 @@ async fn clean_receiving(netlink: &Netlink, index: u32) -> Result<bool, KernelFa
     }
 }
 
-async fn clean(netlink: &Netlink, index: u32) -> Result<CleanOutcome, KernelFailure> {
+/// Removes the tree of an interface, and restores what had been taken over for it.
+async fn clean(netlink: &Netlink, index: u32) -> Result<(CleanOutcome, KeptRoot), KernelFailure> {
+    let clean = (CleanOutcome::Clean, KeptRoot::Absent);
     // An ifb goes with its interface.
     if netlink.receivers().await?.values().any(|ifb| *ifb == index) {
-        return Ok(CleanOutcome::Clean);
+        return Ok(clean);
     }
     // A foreign root is of no concern.
-    let Ok(observed) = netlink.observe(index).await? else { return Ok(CleanOutcome::Clean) };
-    let Some(root) = observed.root() else { return Ok(CleanOutcome::Clean) };
+    let Ok(observed) = netlink.observe(index).await? else { return Ok(clean) };
+    let root = observed.root();
+    if root.is_none() && !netlink.has_kept(index) {
+        return Ok(clean);
+    }
     // Held until the tree is gone, so that no manager begins to use it.
     let Ok(_claim) = Claim::interface(index)? else {
         let holder =
             Claim::holder(index).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
-        return Ok(CleanOutcome::LeftAlone { why: format!("it is managed by {holder}") });
+        let why = format!("it is managed by {holder}");
+        let outcome = if root.is_some() { CleanOutcome::LeftAlone { why } } else { CleanOutcome::Clean };
+        return Ok((outcome, KeptRoot::Absent));
     };
     if let Err(why) = observed.check_layout() {
-        return Ok(CleanOutcome::LeftAlone { why: format!("it is not gqos's, whatever its handle: {why}") });
+        let why = format!("it is not gqos's, whatever its handle: {why}");
+        return Ok((CleanOutcome::LeftAlone { why }, KeptRoot::Absent));
     }
     let classes = observed.classes().count();
-    match netlink.apply(index, &Change { ops: vec![Op::DeleteRoot(root)] }).await {
-        Ok(_) => Ok(CleanOutcome::Removed { classes }),
-        // Another program was faster.
-        Err(failure) if failure.is_absent() => Ok(CleanOutcome::Clean),
-        Err(failure) => Err(failure),
-    }
+    let outcome = match root {
+        None => CleanOutcome::Clean,
+        Some(root) => match netlink.apply(index, &Change { ops: vec![Op::DeleteRoot(root)] }).await {
+            Ok(_) => CleanOutcome::Removed { classes },
+            // Another program was faster.
+            Err(failure) if failure.is_absent() => CleanOutcome::Clean,
+            Err(failure) => return Err(failure),
+        },
+    };
+    Ok((outcome, netlink.restore_kept(index).await))
 }
 
 fn text(cleaned: &[CleanedInterface]) -> String {
     let mut text = String::new();
-    for CleanedInterface { interface, receiving, outcome, .. } in cleaned {
+    for CleanedInterface { interface, receiving, restored, not_restored, outcome, .. } in cleaned {
+        let has_more = *receiving || restored.is_some() || not_restored.is_some();
         if *receiving {
             let _ =
                 writeln!(text, "{interface}: removed the ifb of what it receives, and the redirect there");
         }
         // Writing to a String cannot fail.
         let _ = match outcome {
-            CleanOutcome::Clean if cleaned.len() > 1 || *receiving => Ok(()),
+            CleanOutcome::Clean if cleaned.len() > 1 || has_more => Ok(()),
             CleanOutcome::Clean => writeln!(text, "{interface}: nothing of gqos is left"),
             CleanOutcome::Removed { classes } => {
                 let classes = if *classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };
@@ -151,6 +179,12 @@ fn text(cleaned: &[CleanedInterface]) -> String {
             }
             CleanOutcome::Failed { failure } => writeln!(text, "{interface}: {failure}"),
         };
+        if let Some(root) = restored {
+            let _ = writeln!(text, "{interface}: restored {root}, which had been taken over");
+        }
+        if let Some(why) = not_restored {
+            let _ = writeln!(text, "{interface}: what had been taken over could not be restored: {why}");
+        }
     }
     if text.is_empty() {
         text = format!("Nothing of gqos is left on {}.\n", counted(cleaned.len(), "interface"));

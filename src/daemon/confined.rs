@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::DaemonOptions;
 use crate::control::ConfinementRecord;
-use crate::linux::{AllowedPaths, Confinement, DescriptorTaker, confine};
+use crate::linux::{AllowedPaths, Confinement, DescriptorTaker, RUNTIME_DIRECTORY, confine};
 use crate::policy::{HttpAddress, Policy};
 
 /// What the daemon has given up, and the thread that still copies sockets of other processes.
@@ -68,8 +68,19 @@ fn allowed(options: &DaemonOptions, policy: &Policy, socket: &Path) -> AllowedPa
         HttpAddress::Socket(path) => Some(Path::new(path)),
         HttpAddress::Port(_) => None,
     });
-    let write = [Some(socket), audit, http].into_iter().flatten().map(directory).collect();
+    let mut write: Vec<_> = [Some(socket), audit, http].into_iter().flatten().map(directory).collect();
+    if takes_over(policy) {
+        let runtime = PathBuf::from(RUNTIME_DIRECTORY);
+        // Where it cannot be made, an event says so once something is taken over.
+        let _ = std::fs::create_dir_all(&runtime);
+        write.push(runtime);
+    }
     AllowedPaths { read, write, reread: options.policy.clone() }
+}
+
+/// Whether qdiscs of other programs are saved, in files of the runtime directory.
+fn takes_over(policy: &Policy) -> bool {
+    policy.interfaces.values().chain(policy.any_interface.as_ref()).any(|interface| interface.takeover)
 }
 
 fn directory(file: &Path) -> PathBuf {
