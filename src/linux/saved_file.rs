@@ -141,8 +141,11 @@ fn write(path: &Path, text: &[u8]) -> Result<(), KernelFailure> {
         move |error| KernelCall(call).failed(object.clone(), error)
     };
     let directory = path.parent().unwrap_or(path);
-    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
-    made.map_err(|error| KernelCall("mkdir").failed(directory.display().to_string(), error))?;
+    // The confined daemon makes none.
+    if !directory.is_dir() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        made.map_err(|error| KernelCall("mkdir").failed(directory.display().to_string(), error))?;
+    }
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("unlink")(error)),
         _ => {}

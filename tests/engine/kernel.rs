@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use flowspec::{Bytes, Errno};
 use gqos::engine::{ClaimedRoot, Kernel, KernelFuture};
 use gqos::failure::{KernelCall, KernelFailure};
-use gqos::linux::{ClassState, Link, LinkEvents, RouteQuery};
+use gqos::linux::{ClassState, Link, LinkEvent, LinkEvents, LinkState, RouteQuery};
 use gqos::manager::Root;
 use gqos::tc::{Change, ForeignRoot, Handle, HtbClass, HtbRoot, ObservedRoot, ObservedTree, Op, Queue};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub(crate) struct TestKernel {
     hung: watch::Sender<BTreeSet<u32>>,
@@ -27,6 +27,9 @@ pub(crate) struct Calls {
     pub(crate) applied: BTreeMap<u32, Vec<Change>>,
     /// Interfaces whose root cannot be read.
     pub(crate) broken: BTreeSet<u32>,
+    /// Interfaces with other names than `ethN`.
+    pub(crate) renamed: BTreeSet<u32>,
+    watcher: Option<mpsc::UnboundedSender<LinkEvent>>,
     /// Changes whose caller does not wait any more are carried out all the same: the answer was lost.
     pub(crate) loses_answers: bool,
     trees: BTreeMap<u32, Tree>,
@@ -55,6 +58,13 @@ impl TestKernel {
         self.hung.send_modify(|hung| {
             hung.remove(&index);
         });
+    }
+
+    /// Reports a link as it is now.
+    pub(crate) fn report(&self, index: u32, name: &str, mtu: u64) {
+        let state = LinkState { index, name: name.to_owned(), mtu: Bytes::new(mtu), carries: true };
+        let calls = self.calls();
+        calls.watcher.as_ref().unwrap().send(LinkEvent::Changed(state)).unwrap();
     }
 
     pub(crate) fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -185,8 +195,9 @@ impl Kernel for Shared {
     }
 
     fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
-        let index = name.trim_start_matches("eth").parse().unwrap();
-        Box::pin(std::future::ready(Ok(Some(link(index)))))
+        let index = name.trim_start_matches("eth").parse().ok();
+        let index = index.filter(|index| !self.0.calls().renamed.contains(index));
+        Box::pin(std::future::ready(Ok(index.map(link))))
     }
 
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
@@ -235,6 +246,8 @@ impl Kernel for Shared {
     }
 
     fn watch_links(&self) -> Option<LinkEvents> {
-        None
+        let (watcher, events) = mpsc::unbounded_channel();
+        self.0.calls().watcher = Some(watcher);
+        Some(LinkEvents::of_channel(events))
     }
 }

@@ -9,6 +9,7 @@ mod adoption;
 mod common;
 mod hung;
 mod kernel;
+mod renamed;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

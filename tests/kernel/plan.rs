@@ -181,7 +181,7 @@ fn a_difference_is_ordered_and_repairs_the_tree() {
         "tc filter add dev eth0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000",
         "tc filter add dev eth0 parent 6771: protocol ip prio 26481 handle 5: u32 divisor 4",
         "tc filter add dev eth0 parent 6771: protocol ip prio 26481 u32 ht 5:1 match ip dport 80 0xffff flowid 6771:2",
-        "tc filter add dev eth0 parent 6771:2 chain 4 protocol all prio 7 matchall flowid 6771:8000",
+        "tc filter add dev eth0 parent 6771:2 chain 4 protocol all prio 7 u32 match u32 0 0 flowid 6771:8000",
         "tc qdisc replace dev eth0 parent 6771:2 pfifo limit 1",
         "tc qdisc replace dev eth0 parent 6771:8000 pfifo limit 1",
     ] {

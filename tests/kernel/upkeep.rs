@@ -168,7 +168,7 @@ fn what_another_program_deletes_is_repaired() {
                 "a filter below 6771: was added by another program",
             ),
             (
-                "tc filter add dev d0 parent 6771:1 protocol all prio 3 chain 5 matchall flowid 6771:2",
+                "tc filter add dev d0 parent 6771:1 protocol all prio 3 chain 5 u32 match u32 0 0 flowid 6771:2",
                 "a filter below 6771:1 was added by another program",
             ),
         ] {
@@ -197,7 +197,7 @@ fn a_foreign_class_with_filters_is_removed_and_the_tree_of_the_flows_stays() {
             &["tc filter add dev d0 parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:8000"][..],
             &[
                 "tc filter add dev d0 parent 6771:100 protocol ip prio 9 u32 match u32 1 1 flowid 6771:8000",
-                "tc filter add dev d0 parent 6771:8000 protocol all prio 9 matchall flowid 6771:100",
+                "tc filter add dev d0 parent 6771:8000 protocol all prio 9 u32 match u32 0 0 flowid 6771:100",
                 "tc filter add dev d0 parent 6771: protocol ipv6 prio 26481 u32 match u32 0 0 flowid 6771:8000",
             ],
         ] {
