@@ -10,6 +10,8 @@ mod common;
 mod datagrams;
 #[path = "proxy/http.rs"]
 mod http;
+#[path = "proxy/in_turn.rs"]
+mod in_turn;
 #[path = "proxy/origins.rs"]
 mod origins;
 #[path = "proxy/reload.rs"]

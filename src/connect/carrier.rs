@@ -228,6 +228,15 @@ impl Carrier {
         }
     }
 
+    /// Whether a side has ended its half of the connection, or it has failed.
+    #[cfg(feature = "proxy")]
+    pub(super) fn has_begun_to_end(&self) -> bool {
+        match self {
+            Self::Tcp(own) => socket::is_established(&*own.socket).is_ok_and(|stands| !stands),
+            Self::Udp(_) | Self::Shared { .. } => false,
+        }
+    }
+
     /// What a decision says is enforced, as far as this socket can enforce it. Without a class in the kernel, the datagrams
     /// of a connected socket are read no faster than reserved, and the kernel drops the excess; those of a socket with
     /// several flows are not held back, and an engine in another process, `by_engine`, does not mark them.

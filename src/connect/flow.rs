@@ -300,6 +300,23 @@ impl Flow {
         }
     }
 
+    /// Whether its reservation ends soon without being lost: its connection has ended, or begun to.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn is_about_to_end(&self) -> bool {
+        match *self.0.state() {
+            FlowState::Held(_) => {}
+            FlowState::Ended => return true,
+            FlowState::Free | FlowState::Reserving | FlowState::Lost(_) => return false,
+        }
+        self.0.carrier.has_begun_to_end()
+    }
+
+    /// The host by which it reserves.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn host(&self) -> &Host {
+        &self.0.host
+    }
+
     pub(super) fn carrier(&self) -> &Carrier {
         &self.0.carrier
     }

@@ -228,6 +228,14 @@ impl Host {
         Ok(self.engine.wait_for_capacity(id).await?)
     }
 
+    /// An id that no other flow has, for one that may have to wait.
+    ///
+    /// - **Errors**: `getrandom`.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn new_id(&self) -> Result<String, ConnectError> {
+        Ok(crate::linux::random_name()?)
+    }
+
     /// Takes a flow out of the waiting queue.
     pub fn stop_waiting(&self, id: &str) {
         self.engine.stop_waiting(id);

@@ -200,6 +200,18 @@ pub fn unacknowledged(socket: &impl AsFd) -> Result<u32, KernelFailure> {
     Ok(bytes.unsigned_abs())
 }
 
+/// Whether a TCP connection stands whole: neither side has ended its half, and it has not failed.
+///
+/// - **Errors**: `getsockopt`.
+/// - **Source**: tcp(7), TCP_INFO; `net/tcp_states.h`.
+#[cfg(feature = "proxy")]
+pub fn is_established(socket: &impl AsFd) -> Result<bool, KernelFailure> {
+    const TCP_ESTABLISHED: u8 = 1;
+    let info =
+        tcp_info(socket).map_err(|error| KernelCall("getsockopt(TCP_INFO)").failed("socket", error))?;
+    Ok(info.tcpi_state == TCP_ESTABLISHED)
+}
+
 mod ioctl {
     #![allow(missing_docs, reason = "the macro writes an undocumented function")]
     nix::ioctl_read_bad!(outq, nix::libc::TIOCOUTQ, nix::libc::c_int);

@@ -55,6 +55,7 @@ mod admission;
 mod answer;
 mod bad_start;
 mod body;
+mod client_connections;
 mod client_hello;
 mod clock;
 mod datagram_queue;

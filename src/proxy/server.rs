@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::client_connections::ClientConnections;
 use super::error::ProxyError;
 use super::incoming::Phase;
 use super::listening::{Listening, Service, Socket};
@@ -22,6 +23,7 @@ use crate::policy::{Proxy, ProxyProtocol};
 #[derive(Debug)]
 pub struct Server {
     host: Host,
+    clients: Arc<ClientConnections>,
     listening: Vec<Listening>,
     /// Listeners that are open and not served yet.
     new: Vec<Service>,
@@ -71,6 +73,7 @@ impl Server {
         let (handle, requests) = mpsc::channel(1);
         let mut server = Self {
             host: host.clone(),
+            clients: Arc::default(),
             listening: Vec::new(),
             new: Vec::new(),
             opened: 0,
@@ -143,7 +146,7 @@ impl Server {
         for (at, proxy, (name, page)) in next.kept {
             if let Some(listening) = self.listening.get(at) {
                 let phase = listening.phase.subscribe();
-                let served = Served { host: self.host.clone(), name, proxy: Arc::new(proxy), page, phase };
+                let served = self.served((name, page), Arc::new(proxy), phase);
                 listening.table.send_replace(Arc::new(served));
             }
         }
@@ -157,18 +160,22 @@ impl Server {
             }
             stays
         });
-        for (name, proxy, (_, page), socket) in next.new {
+        for (name, proxy, page, socket) in next.new {
             let address = socket.local_addr().unwrap_or(proxy.listen);
-            replaced.opened.push((name.clone(), address));
+            replaced.opened.push((name, address));
             let (phase, subscribed) = watch::channel(Phase::Serving);
-            let proxy = Arc::new(proxy);
-            let served = Served { host: self.host.clone(), name, proxy, page, phase: subscribed };
+            let served = self.served(page, Arc::new(proxy), subscribed);
             let (table, tables) = watch::channel(Arc::new(served));
             self.new.push(Service { socket, table: tables, number: self.opened });
             self.opened += 1;
             self.listening.push(Listening { address, table, phase });
         }
         Ok(replaced)
+    }
+
+    fn served(&self, (name, page): Page, proxy: Arc<Proxy>, phase: watch::Receiver<Phase>) -> Served {
+        let (host, clients) = (self.host.clone(), Arc::clone(&self.clients));
+        Served { host, name, proxy, page, phase, clients }
     }
 
     /// Finds the listeners that stay, and opens those that are new.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::admission::{ProxyAdmission, Shown};
 use super::answer::{fault, not_enough_bandwidth, service_unavailable};
 use super::bad_start::{BadStart, NoStart};
+use super::client_connections::{ClientConnection, ClientConnections};
 use super::client_hello;
 use super::clock::{duration, micros, now, unix_micros};
 use super::header::{self, Addresses};
@@ -35,6 +36,8 @@ pub(super) struct Served {
     /// The operator's page for refusals by HTTP.
     pub(super) page: Option<Vec<u8>>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// The connections of all proxies of the server.
+    pub(super) clients: Arc<ClientConnections>,
 }
 
 /// What the start of a connection shows.
@@ -50,13 +53,15 @@ struct Session<'a> {
     served: &'a Served,
     accepted: Instant,
     record: ConnectionRecord,
+    /// Set once the connection is admitted, and dropped after it.
+    entered: Option<ClientConnection>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(served: &Served, connection: Connection) -> ConnectionRecord {
     let flow = Arc::clone(connection.flow());
     let record = ConnectionRecord::new(&served.name, connection.peer());
-    let mut session = Session { served, accepted: now(), record };
+    let mut session = Session { served, accepted: now(), record, entered: None };
     session.run(connection).await;
     let mut record = session.record;
     let sent = flow.control().stats(Direction::Sending);
@@ -94,13 +99,15 @@ impl Session<'_> {
             Err(why) => return self.no_start(incoming.connection, why).await,
         };
         let flow = Arc::clone(incoming.connection.flow());
-        let mut admission = ProxyAdmission::new(Arc::clone(proxy), Arc::clone(&flow), addresses);
+        let clients = &self.served.clients;
+        let mut admission = ProxyAdmission::new((proxy, clients), Arc::clone(&flow), addresses);
         let admitted = admission.admit(start.shown()).await;
         self.record.admission_us = Some(micros(self.accepted.elapsed()));
         let rendition = match admitted {
             Ok(rendition) => rendition,
             Err(error) => return self.refuse(incoming.connection, &start, &error).await,
         };
+        self.entered = Some(admission.enter());
         self.record.flow = flow.id();
         self.record.lacking = lacking(&flow);
         self.record.rendition.clone_from(&rendition);

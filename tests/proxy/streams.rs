@@ -186,7 +186,7 @@ async fn proxy_headers_are_believed_from_load_balancers_alone() {
 }
 
 /// A ClientHello for `a.example`, in two records.
-fn client_hello() -> Vec<u8> {
+pub(crate) fn client_hello() -> Vec<u8> {
     let name = b"a.example";
     let mut extension = vec![0, 0, 0, 14, 0, 12, 0, 0, 9];
     extension.extend_from_slice(name);
