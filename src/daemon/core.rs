@@ -71,7 +71,9 @@ impl Core {
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
         }));
+        let groups_ended = recovery.groups_ended();
         let recovered = recovery.adopt(adoptions, &holdings);
+        groups_ended.into_iter().for_each(|id| engine.end_group(id));
         let watched = Watched::new(Arc::clone(&engine), Arc::clone(&holdings));
         let server = Arc::new(DaemonServer {
             engine,

@@ -69,4 +69,6 @@ pub(super) struct Requester {
 pub(super) struct HeldGroup {
     pub(super) client: Client,
     pub(super) request: Box<GroupRequest>,
+    /// Whether its owner has ended it, or is gone: it ends with its last member.
+    pub(super) has_ended: bool,
 }

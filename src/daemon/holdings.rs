@@ -43,6 +43,8 @@ pub(super) struct State {
     waiting: BTreeMap<String, Waiting>,
     /// The groups that clients have made.
     pub(super) groups: BTreeMap<String, HeldGroup>,
+    /// Groups that have ended with their last members, until that is written down.
+    groups_left: Vec<String>,
     /// The connections that are open.
     open: HashSet<ConnectionId>,
     /// How many ids each user has.
@@ -115,9 +117,8 @@ impl Reservations {
             held.client.connection == connection && held.granted.is_some() && held.socket.is_none()
         };
         let ended = state.end_where(|_, held| lives_with(held));
-        let groups: Vec<_> = keys(&state.groups, |group| group.client.connection == connection);
+        let groups = state.end_groups(|group| group.client.connection == connection);
         let waiting: Vec<_> = keys(&state.waiting, |waiting| waiting.client.connection == connection);
-        state.groups.retain(|_, group| group.client.connection != connection);
         if state.held.values().any(|held| held.is_doubtful && held.client.connection == connection) {
             self.doubt.notify_one();
         }
@@ -173,16 +174,17 @@ impl Reservations {
     pub(super) fn group_made(&self, request: GroupRequest, client: Client) {
         let key = Key::Group(request.id.clone());
         let mut state = self.state();
-        let before = state.groups.get(&request.id).map(|group| group.client);
+        let before = state.groups.get(&request.id).filter(|group| !group.has_ended).map(|group| group.client);
         let client = before.filter(|before| before.connection != ConnectionId::BEFORE).unwrap_or(client);
-        state.groups.insert(request.id.clone(), HeldGroup { client, request: Box::new(request) });
+        let (id, request) = (request.id.clone(), Box::new(request));
+        state.groups.insert(id, HeldGroup { client, request, has_ended: false });
         drop(state);
         self.journal.note(key);
     }
 
     /// A group's owner has ended it.
     pub(super) fn group_ended(&self, id: &str) {
-        self.state().groups.remove(id);
+        self.state().end_groups(|group| group.request.id == id);
         self.journal.note(Key::Group(id.to_owned()));
     }
 
@@ -305,6 +307,7 @@ impl Reservations {
         let reservation = self.state().end(&asked.id);
         let Some(mut reservation) = reservation else { return false };
         self.changed(&asked.id);
+        self.note_groups();
         let usage =
             Usage { missing: asked.missing.unwrap_or_default(), sent: asked.sent.unwrap_or(Bytes::ZERO) };
         reservation.metered(move || usage);
@@ -359,6 +362,7 @@ impl Reservations {
         drop(state.end(id));
         drop(state);
         self.changed(id);
+        self.note_groups();
         Some(client)
     }
 
@@ -400,6 +404,13 @@ impl Reservations {
             self.changed(reservation.id());
             reservation.end(Lingering::Nothing);
         }
+        self.note_groups();
+    }
+
+    /// Writes down the groups that have ended with their last members.
+    fn note_groups(&self) {
+        let ended = std::mem::take(&mut self.state().groups_left);
+        ended.into_iter().for_each(|id| self.journal.note(Key::Group(id)));
     }
 
     /// A client that has connected again claims a reservation, which is its user's and was granted in this run of the
@@ -423,7 +434,9 @@ impl Reservations {
         (held.client, held.is_claimed) = (client, true);
         let reserved = granted.reservation.state();
         let group = group.and_then(|group| state.groups.get_mut(&group));
-        if let Some(group) = group.filter(|group| group.client.connection == ConnectionId::BEFORE) {
+        if let Some(group) =
+            group.filter(|group| group.client.connection == ConnectionId::BEFORE && !group.has_ended)
+        {
             group.client = client;
         }
         drop(state);
@@ -462,7 +475,37 @@ impl State {
         if let Some(socket) = held.socket {
             self.sockets.remove(&socket.cookie);
         }
-        held.granted.map(|granted| granted.reservation)
+        let granted = held.granted?;
+        if let Some(group) = granted.requester.group {
+            self.leave_group(group);
+        }
+        Some(granted.reservation)
+    }
+
+    /// A member has left a group, which ends with its last one if its owner has ended it.
+    fn leave_group(&mut self, id: String) {
+        if self.groups.get(&id).is_some_and(|group| group.has_ended) && !self.has_members(&id) {
+            self.groups.remove(&id);
+            self.groups_left.push(id);
+        }
+    }
+
+    fn has_members(&self, group: &str) -> bool {
+        let mut granted = self.held.values().filter_map(|held| held.granted.as_ref());
+        granted.any(|granted| granted.requester.group.as_deref() == Some(group))
+    }
+
+    /// Ends groups for their owners, and gives them. Those with members stay until these have left.
+    pub(super) fn end_groups(&mut self, ends: impl Fn(&HeldGroup) -> bool) -> Vec<String> {
+        let ended = keys(&self.groups, |group| !group.has_ended && ends(group));
+        for id in &ended {
+            if !self.has_members(id) {
+                self.groups.remove(id);
+            } else if let Some(group) = self.groups.get_mut(id) {
+                group.has_ended = true;
+            }
+        }
+        ended
     }
 
     pub(super) fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {

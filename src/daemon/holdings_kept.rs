@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shaper::clock;
 
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
-use super::holdings::{Reservations, keys};
+use super::holdings::Reservations;
 use super::notices::Process;
 use super::saved::{HeldSocket, SavedFlow, SavedGroup, StateLine};
 use super::state_log::Key;
@@ -59,6 +59,11 @@ impl Reservations {
         self.group_made(group.request(), client);
     }
 
+    /// The groups of these ids had ended for their owners, and have the members that were adopted.
+    pub(super) fn groups_had_ended(&self, ids: &[String]) {
+        self.state().end_groups(|group| ids.contains(&group.request.id));
+    }
+
     /// Ends what no client has claimed and no socket keeps. Gives the ids of the reservations, and of the groups, which
     /// the engine has to end.
     pub(super) fn end_unclaimed(&self, live: &HashSet<u64>) -> (Vec<String>, Vec<String>) {
@@ -71,8 +76,7 @@ impl Reservations {
         let ended = state.end_where(|_, held| {
             !held.is_claimed && held.granted.is_some() && !held.socket.is_some_and(|socket| socket.is_listed)
         });
-        let groups = keys(&state.groups, |group| group.client.connection == ConnectionId::BEFORE);
-        groups.iter().for_each(|id| drop(state.groups.remove(id)));
+        let groups = state.end_groups(|group| group.client.connection == ConnectionId::BEFORE);
         drop(state);
         groups.iter().for_each(|id| self.journal.note(Key::Group(id.clone())));
         let ids = ended.iter().map(|reservation| reservation.id().to_owned()).collect();
@@ -88,11 +92,7 @@ impl Reservations {
                 None => key.ended(),
             },
             Key::Group(id) => match self.state().groups.get(id) {
-                Some(HeldGroup { client, request }) => StateLine::Group(Box::new(SavedGroup::of(
-                    request,
-                    client.process.uid,
-                    client.process.pid,
-                ))),
+                Some(group) => StateLine::Group(Box::new(saved_group(group))),
                 None => key.ended(),
             },
         }
@@ -123,4 +123,10 @@ impl Reservations {
         let flows = state.held.keys().cloned().map(Key::Flow);
         state.groups.keys().cloned().map(Key::Group).chain(flows).collect()
     }
+}
+
+fn saved_group(group: &HeldGroup) -> SavedGroup {
+    let HeldGroup { client, request, has_ended } = group;
+    let Process { uid, pid } = client.process;
+    SavedGroup { has_ended: *has_ended, ..SavedGroup::of(request, uid, pid) }
 }

@@ -73,6 +73,11 @@ impl Recovery {
         KeptReservations { groups: self.state.groups.values().map(|group| group.request()).collect(), flows }
     }
 
+    /// The groups that end with their last members.
+    pub(super) fn groups_ended(&self) -> Vec<String> {
+        self.state.groups_ended()
+    }
+
     /// The processes of what is to be granted again, by its ids.
     pub(super) fn processes(&self) -> HashMap<String, u32> {
         let flows = self.state.flows.iter();
@@ -100,6 +105,7 @@ impl Recovery {
                 Err(why) => report.refused.push((id.clone(), why)),
             }
         }
+        holdings.groups_had_ended(&state.groups_ended());
         report
     }
 

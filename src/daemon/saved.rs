@@ -62,12 +62,15 @@ pub(super) struct SavedGroup {
     pub(super) class: Option<String>,
     pub(super) mode: GroupMode,
     pub(super) qos: Qos,
+    /// Whether its owner has ended it: it ends with its last member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_ended: bool,
 }
 
 impl SavedGroup {
     pub(super) fn of(request: &GroupRequest, uid: u32, pid: Option<u32>) -> Self {
         let GroupRequest { id, interface, class, mode, qos } = request.clone();
-        Self { uid, pid, id, interface, class, mode, qos }
+        Self { uid, pid, id, interface, class, mode, qos, has_ended: false }
     }
 
     /// The request that it stands for.
@@ -84,6 +87,14 @@ pub(super) struct SavedState {
     pub(super) groups: BTreeMap<String, SavedGroup>,
     /// How many lines were skipped, since they are damaged.
     pub(super) damaged: usize,
+}
+
+impl SavedState {
+    /// The groups that end with their last members.
+    pub(super) fn groups_ended(&self) -> Vec<String> {
+        let ended = self.groups.values().filter(|group| group.has_ended);
+        ended.map(|group| group.id.clone()).collect()
+    }
 }
 
 /// Why the whole of a file is of no use.
@@ -231,6 +242,7 @@ mod tests {
             class: None,
             mode: GroupMode::Shared,
             qos: flow("a").reservation.qos,
+            has_ended: true,
         };
         let lines = [
             StateLine::Flow(Box::new(flow("a"))),
