@@ -584,3 +584,51 @@ fn idle_classes_are_part_of_the_tree() {
     let idle = world.kernel.asked.iter().filter(|op| op.starts_with("class add") && op.contains("rate 8bit"));
     assert_eq!(idle.count(), 16, "{:#?}", world.kernel.asked);
 }
+
+#[test]
+fn a_class_to_which_a_socket_sends_is_no_other_flow_s() {
+    let mut world = World::seen("auto", Root::Default);
+    let class = world.admitted("first", 1).unwrap();
+    let (socket, flow) = (7, Some("first".to_owned()));
+    world.feed(Input::SocketMarked { socket, class, flow });
+    world.close("first");
+    // Every number comes again within so many flows.
+    let comes_again = |world: &mut World| {
+        (0..2 * usize::from(tc::LARGEST_FLOW_CLASSES)).any(|_| {
+            let next = world.admitted("next", 1);
+            world.close("next");
+            next == Some(class)
+        })
+    };
+    assert!(!comes_again(&mut world), "the socket sends to {class}");
+    // An interface that comes again under its name has the same sockets.
+    world.feed(Input::Gone { interface: "eth0".into() });
+    world.feed(Input::Seen(seen(Root::Default)));
+    assert!(!comes_again(&mut world), "the socket sends to {class} still");
+    world.feed(Input::SocketUnmarked { socket, class });
+    assert!(comes_again(&mut world), "no socket sends to {class}");
+    world.assert_clean("all have ended");
+}
+
+#[test]
+fn a_class_is_free_once_its_flow_has_ended_and_its_socket_has() {
+    for socket_ends_first in [true, false] {
+        let mut world = World::seen("auto", Root::Default);
+        let class = world.admitted("first", 1).unwrap();
+        let socket = 7;
+        world.feed(Input::SocketMarked { socket, class, flow: Some("first".into()) });
+        // Twice counts once.
+        world.feed(Input::SocketMarked { socket, class, flow: Some("first".into()) });
+        if socket_ends_first {
+            world.feed(Input::SocketUnmarked { socket, class });
+            assert_ne!(world.admitted("second", 1), Some(class), "the flow has it");
+            world.close("second");
+            world.close("first");
+        } else {
+            world.close("first");
+            world.feed(Input::SocketUnmarked { socket, class });
+        }
+        world.assert_clean("all have ended");
+        world.manager.invariants();
+    }
+}

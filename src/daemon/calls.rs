@@ -311,8 +311,7 @@ impl CallingPeer {
         match admitted {
             Ok(admitted) => {
                 let route = route_of(&descriptor);
-                let (holdings, sockets) = (&self.server.holdings, &self.server.sockets);
-                let attached = attach((holdings, &**sockets), (id, &admitted), descriptor)?;
+                let attached = attach((&self.server, &*self.server.sockets), (id, &admitted), descriptor)?;
                 if let Some(route) = route
                     && !self.server.holdings.names_interface(id)
                 {

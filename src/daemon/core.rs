@@ -14,6 +14,7 @@ use super::error::DaemonStartError;
 use super::held::{Client, ConnectionId};
 use super::holdings::Reservations;
 use super::journal::Journal;
+use super::marks::Marks;
 use super::notices::{Notices, Process};
 use super::observed::Observed;
 use super::peer::Peer;
@@ -72,14 +73,19 @@ impl Core {
             overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
         }));
         let groups_ended = recovery.groups_ended();
-        let recovered = recovery.adopt(adoptions, &holdings);
+        let mut recovered = recovery.adopt(adoptions, &holdings);
         groups_ended.into_iter().for_each(|id| engine.end_group(id));
+        let marks = Marks::new(Arc::clone(&engine));
+        if let Err(failure) = marks.begin(&*sockets).await {
+            recovered.problems.push(format!("sockets that send to classes cannot be listed: {failure}"));
+        }
         let watched = Watched::new(Arc::clone(&engine), Arc::clone(&holdings));
         let server = Arc::new(DaemonServer {
             engine,
             holdings,
             notices,
             sockets,
+            marks,
             users: Users::new(limits),
             files,
             reload: tokio::sync::Mutex::default(),

@@ -116,7 +116,7 @@ impl EmbeddedDaemon {
     pub fn background(&self) -> impl Future<Output = ()> + Send + 'static {
         let (server, grace) = (Arc::clone(&self.server), self.grace);
         async move {
-            let ended = follow_ends(Arc::clone(&server.sockets), Arc::clone(&server.holdings));
+            let ended = follow_ends(Arc::clone(&server));
             let unclaimed = async {
                 end_unclaimed(Arc::clone(&server), grace).await;
                 std::future::pending().await

@@ -53,6 +53,7 @@ mod holdings_kept;
 mod http;
 mod journal;
 mod keeper;
+mod marks;
 mod notices;
 mod notifications;
 mod observed;

@@ -142,7 +142,7 @@ impl Daemon {
         let http = self.http;
         let Self { server, control, state, audit, .. } = self;
         let unclaimed = tokio::spawn(end_unclaimed(Arc::clone(&server), state.grace));
-        let ended = follow_ends(Arc::clone(&server.sockets), Arc::clone(&server.holdings));
+        let ended = follow_ends(Arc::clone(&server));
         server.tell_ready();
         let result = tokio::select! {
             () = accept(&server, &control) => Ok(()),

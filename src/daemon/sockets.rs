@@ -1,17 +1,19 @@
 //! Sockets that clients pass: checked, marked, and given back at once; and the end of the reservations whose sockets end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::holdings::Reservations;
+use super::marks::Marks;
 use super::saved::HeldSocket;
+use super::state::DaemonServer;
 use crate::control::{Attached, ControlError};
 use crate::engine::Admitted;
 use crate::engine::KernelFuture;
 use crate::failure::KernelFailure;
 use crate::linux::socket::SocketMark;
-use crate::linux::{EndedSockets, NotASocket, PassedSocket, SocketEnds, live_sockets};
+use crate::linux::{EndedSockets, NotASocket, PassedSocket, SocketEnds, live_sockets, socket_priorities};
 
 /// The sockets of a network namespace, as the daemon asks the kernel about them. `SystemSockets` are the real ones; tests
 /// have their own.
@@ -28,6 +30,9 @@ pub trait HostSockets: Send + Sync {
 
     /// The cookies of all sockets that have a peer or a local port.
     fn live(&self) -> KernelFuture<HashSet<u64>>;
+
+    /// The same cookies, each with the SO_PRIORITY of its socket, by which its packets find their class.
+    fn priorities(&self) -> KernelFuture<BTreeMap<u64, u32>>;
 
     /// The next sockets that end.
     fn ended(&self) -> KernelFuture<EndedSockets>;
@@ -59,13 +64,11 @@ impl HostSockets for SystemSockets {
     }
 
     fn live(&self) -> KernelFuture<HashSet<u64>> {
-        Box::pin(async {
-            match tokio::task::spawn_blocking(live_sockets).await {
-                Ok(live) => live,
-                // The runtime is shutting down.
-                Err(_) => std::future::pending().await,
-            }
-        })
+        Box::pin(elsewhere(live_sockets))
+    }
+
+    fn priorities(&self) -> KernelFuture<BTreeMap<u64, u32>> {
+        Box::pin(elsewhere(socket_priorities))
     }
 
     fn ended(&self) -> KernelFuture<EndedSockets> {
@@ -74,12 +77,23 @@ impl HostSockets for SystemSockets {
     }
 }
 
+/// Calls on a thread that may block.
+async fn elsewhere<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, KernelFailure> + Send + 'static,
+) -> Result<T, KernelFailure> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        // The runtime is shutting down.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Ties a reservation to a socket, and sends the socket's packets to the flow's class. The descriptor is closed when this
 /// returns.
 ///
 /// - **Errors**: it is not a TCP or UDP socket of this network namespace, or another reservation has it; the kernel's.
 pub(super) fn attach(
-    (holdings, sockets): (&Reservations, &dyn HostSockets),
+    (server, sockets): (&DaemonServer, &dyn HostSockets),
     (id, admitted): (&str, &Admitted),
     descriptor: OwnedFd,
 ) -> Result<Attached, ControlError> {
@@ -93,24 +107,35 @@ pub(super) fn attach(
             });
         }
     };
-    // Known before the descriptor is closed, so that its end cannot be missed.
+    let class = admitted.class;
+    let tied = || tie((&server.holdings, sockets), (id, admitted), (socket, &descriptor));
+    match class {
+        Some(class) => server.marks.mark((socket.cookie, class), (id, socket.is_bound), tied)?,
+        None => tied()?,
+    }
+    Ok(Attached { cookie: socket.cookie, class, dscp: admitted.dscp })
+}
+
+/// Known before the descriptor is closed, so that its end cannot be missed.
+fn tie(
+    (holdings, sockets): (&Reservations, &dyn HostSockets),
+    (id, admitted): (&str, &Admitted),
+    (socket, descriptor): (PassedSocket, &OwnedFd),
+) -> Result<(), ControlError> {
     let held = HeldSocket { cookie: socket.cookie, is_listed: socket.is_bound };
     if !holdings.attach(id, held) {
         let problem = "another reservation has this socket".to_owned();
         return Err(ControlError::Descriptor { problem });
     }
-    let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
     // A flow without a class leaves the socket as it is: without privileges nothing could be set.
-    let marked = if admitted.class.is_some() || admitted.dscp.is_some() {
-        sockets.mark((socket, &descriptor), mark)
-    } else {
-        Ok(())
-    };
-    if let Err(failure) = marked {
-        holdings.detach(id);
-        return Err(ControlError::Kernel { failure });
+    if admitted.class.is_none() && admitted.dscp.is_none() {
+        return Ok(());
     }
-    Ok(Attached { cookie: socket.cookie, class: admitted.class, dscp: admitted.dscp })
+    let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
+    sockets.mark((socket, descriptor), mark).map_err(|failure| {
+        holdings.detach(id);
+        ControlError::Kernel { failure }
+    })
 }
 
 /// Closes descriptors that may be anything: the file system of a file decides how long its close takes.
@@ -123,9 +148,19 @@ pub(super) fn close_elsewhere(descriptors: impl IntoIterator<Item = OwnedFd>) {
 /// Releases the reservations whose sockets end, until the kernel reports no more ends.
 ///
 /// - **Errors**: the kernel's.
-pub(super) async fn follow_ends(
-    sockets: Arc<dyn HostSockets>,
-    holdings: Arc<Reservations>,
+pub(super) async fn follow_ends(server: Arc<DaemonServer>) -> Result<(), KernelFailure> {
+    let (sockets, holdings, marks) = (&*server.sockets, &*server.holdings, &server.marks);
+    tokio::select! {
+        biased;
+        failed = follow_reports(sockets, holdings, marks) => failed,
+        () = marks.follow(sockets, holdings) => Ok(()),
+    }
+}
+
+async fn follow_reports(
+    sockets: &dyn HostSockets,
+    holdings: &Reservations,
+    marks: &Marks,
 ) -> Result<(), KernelFailure> {
     let mut ended = sockets.ended();
     loop {
@@ -133,23 +168,32 @@ pub(super) async fn follow_ends(
             biased;
             reported = &mut ended => reported?,
             () = holdings.doubted() => {
-                resync(&*sockets, &holdings).await?;
+                resync(sockets, holdings, marks).await?;
                 continue;
             }
         };
         // What has come meanwhile waits in the kernel's queue.
         ended = sockets.ended();
         match reported {
-            EndedSockets::Cookies(cookies) => drop(holdings.sockets_ended(&cookies)),
-            EndedSockets::Overrun => resync(&*sockets, &holdings).await?,
+            EndedSockets::Cookies(cookies) => {
+                drop(holdings.sockets_ended(&cookies));
+                marks.ended(&cookies);
+            }
+            EndedSockets::Overrun => resync(sockets, holdings, marks).await?,
         }
     }
 }
 
 /// Releases the reservations whose sockets have ended without a report.
-async fn resync(sockets: &dyn HostSockets, holdings: &Reservations) -> Result<(), KernelFailure> {
+async fn resync(
+    sockets: &dyn HostSockets,
+    holdings: &Reservations,
+    marks: &Marks,
+) -> Result<(), KernelFailure> {
     // Before the kernel is asked: a socket that comes meanwhile is not looked for.
-    let known: HashSet<u64> = holdings.cookies();
-    holdings.keep_live(&known, &sockets.live().await?);
+    let (known, marked) = (holdings.cookies(), marks.cookies());
+    let live = sockets.live().await?;
+    holdings.keep_live(&known, &live);
+    marks.keep_live(&marked, &live);
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::confined::Confined;
 use super::error::DaemonStartError;
 use super::holdings::Reservations;
+use super::marks::Marks;
 use super::notices::Notices;
 use super::notifications::tell_reloading;
 use super::observed::Observed;
@@ -29,6 +30,7 @@ pub(super) struct DaemonServer {
     pub(super) holdings: Arc<Reservations>,
     pub(super) notices: Arc<Notices>,
     pub(super) sockets: Arc<dyn HostSockets>,
+    pub(super) marks: Marks,
     pub(super) users: Arc<Users>,
     pub(super) files: Vec<PathBuf>,
     /// One reload at a time: the files that were read last count.

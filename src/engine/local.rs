@@ -139,6 +139,18 @@ impl LocalEngine {
         &self.core
     }
 
+    /// A socket sends to a class from now on, whatever becomes of the flow that has it: no other flow gets the class before
+    /// [`socket_unmarked`](Self::socket_unmarked). Without a flow the class is that of any interface.
+    pub fn socket_marked(&self, socket: u64, class: Handle, flow: Option<&str>) {
+        let flow = flow.map(str::to_owned);
+        lock(&self.core).feed(Input::SocketMarked { socket, class, flow });
+    }
+
+    /// A socket has ended, or does not send to this class any more.
+    pub fn socket_unmarked(&self, socket: u64, class: Handle) {
+        lock(&self.core).feed(Input::SocketUnmarked { socket, class });
+    }
+
     /// What the clock of the system shows.
     pub(super) fn uptime_us(&self) -> Option<u64> {
         self.kernel.uptime_us()

@@ -93,7 +93,7 @@ pub use route_events::RouteEvents;
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
 pub use saved::{NotSavable, SavedTree};
 pub use saved_file::{KeptRoot, RUNTIME_DIRECTORY};
-pub use socket_ends::{EndedSockets, SocketEnds, live_sockets};
+pub use socket_ends::{EndedSockets, SocketEnds, live_sockets, socket_priorities};
 pub use system::{system_id, uptime_us};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};

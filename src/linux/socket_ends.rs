@@ -1,6 +1,6 @@
 //! The ends of sockets in this network namespace, as the kernel reports them (sock_diag).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -108,15 +108,55 @@ const MOST_AT_ONCE: usize = 1024;
 ///
 /// - **Errors**: `socket`, `send`, `recv`, or an answer that is not what was asked for.
 pub fn live_sockets() -> Result<HashSet<u64>, KernelFailure> {
-    let socket = netlink(0)?;
     let mut live = HashSet::new();
+    dump_all(&mut |message| live.extend(cookie(message)))?;
+    Ok(live)
+}
+
+/// The cookies of the same sockets, each with what selects the class of its packets (SO_PRIORITY, or what net_cls of its control
+/// group sets in its place). Blocks for as long.
+///
+/// - **Errors**: those of [`live_sockets`].
+/// - **Source**: kernel `net/ipv4/inet_diag.c`, `inet_diag_msg_attrs_fill`: INET_DIAG_CLASS_ID comes where the traffic class is
+///   asked for.
+pub fn socket_priorities() -> Result<BTreeMap<u64, u32>, KernelFailure> {
+    let mut priorities = BTreeMap::new();
+    dump_all(&mut |message| {
+        let priority = attribute(message.body, INET_DIAG_CLASS_ID);
+        if let (Some(cookie), Some(priority)) = (cookie(message), priority) {
+            priorities.insert(cookie, priority);
+        }
+    })?;
+    Ok(priorities)
+}
+
+/// INET_DIAG_TCLASS and INET_DIAG_CLASS_ID, and the size of `struct inet_diag_msg`. Source: `linux/inet_diag.h`.
+const INET_DIAG_TCLASS: u8 = 6;
+const INET_DIAG_CLASS_ID: u16 = 17;
+const INET_DIAG_MSG: usize = 72;
+
+/// A number among the attributes of a socket.
+fn attribute(body: &[u8], kind: u16) -> Option<u32> {
+    let mut rest = body.get(INET_DIAG_MSG..)?;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
+        let value = rest.get(4..length)?;
+        if u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?) == kind {
+            return Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?));
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+fn dump_all(each: &mut dyn FnMut(Message<'_>)) -> Result<(), KernelFailure> {
+    let socket = netlink(0)?;
     let mut buffer = vec![0; 1 << 18];
     for family in [libc::AF_INET, libc::AF_INET6] {
         for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
-            dump(&socket, (family, protocol), &mut buffer, &mut live)?;
+            dump(&socket, (family, protocol), &mut buffer, each)?;
         }
     }
-    Ok(live)
+    Ok(())
 }
 
 /// Every state but TIME_WAIT, which outlives its socket and has its cookie. Source: `net/tcp_states.h`.
@@ -139,7 +179,7 @@ fn dump(
     socket: &OwnedFd,
     (family, protocol): (libc::c_int, libc::c_int),
     buffer: &mut [u8],
-    live: &mut HashSet<u64>,
+    each: &mut dyn FnMut(Message<'_>),
 ) -> Result<(), KernelFailure> {
     const FLAGS: u16 = 0x301; // NLM_F_REQUEST | NLM_F_DUMP
     const REQUEST: usize = HEADER + 56; // struct inet_diag_req_v2
@@ -149,6 +189,7 @@ fn dump(
     request[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
     request[HEADER] = u8::try_from(family).unwrap_or(0);
     request[HEADER + 1] = u8::try_from(protocol).unwrap_or(0);
+    request[HEADER + 2] = 1 << (INET_DIAG_TCLASS - 1);
     request[HEADER + 4..HEADER + 8].copy_from_slice(&STATES.to_ne_bytes());
     // SAFETY: `request` is valid for reads of its length.
     let sent = unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
@@ -180,7 +221,7 @@ fn dump(
                     };
                 }
                 _ if is_remnant(&message) => {}
-                _ => live.extend(cookie(message)),
+                _ => each(message),
             }
         }
         if bytes == 0 {
@@ -287,6 +328,26 @@ mod tests {
         until_reported(&ends, &mut reported, &cookies[..2]).await;
         let live = live_sockets().unwrap();
         assert!(cookies.iter().all(|cookie| !live.contains(cookie)));
+    }
+
+    #[test]
+    fn the_priority_of_a_socket_is_listed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let datagrams = UdpSocket::bind("[::1]:0").unwrap();
+        let set = |socket: &dyn std::os::fd::AsFd, priority| {
+            nix::sys::socket::setsockopt(&socket.as_fd(), nix::sys::socket::sockopt::Priority, &priority)
+                .unwrap();
+        };
+        set(&client, 5);
+        set(&datagrams, 3);
+        let priorities = socket_priorities().unwrap();
+        assert_eq!(priorities.get(&cookie_of(&client)), Some(&5));
+        assert_eq!(priorities.get(&cookie_of(&datagrams)), Some(&3));
+        assert_eq!(
+            priorities.get(&cookie_of(&TcpStream::connect(listener.local_addr().unwrap()).unwrap())),
+            None
+        );
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) struct Interface {
     /// The classes to which the sockets of adopted flows send, with those flows, whether or not they are members: no other
     /// flow gets the number.
     claims: BTreeMap<Handle, BTreeSet<String>>,
+    /// How many sockets send to each class, whether or not a flow has it: no other flow gets the number.
+    marked: BTreeMap<Handle, usize>,
 }
 
 /// Whether the interface has a tree in the kernel.
@@ -127,6 +129,7 @@ impl Interface {
             forbidden: None,
             kept: None,
             claims: BTreeMap::new(),
+            marked: BTreeMap::new(),
         };
         (interface, change)
     }
@@ -206,6 +209,25 @@ impl Interface {
         }
     }
 
+    /// One more socket sends to a class: no other flow gets its number.
+    pub(super) fn mark(&mut self, class: Handle) {
+        let Some(number) = self.block.flow_number(class) else { return };
+        // It fails where the number is in use, and so not free.
+        self.numbers.keep(number);
+        *self.marked.entry(class).or_default() += 1;
+    }
+
+    /// One socket less sends to a class. Whether none does any more, and no flow is a member of it.
+    pub(super) fn unmark(&mut self, class: Handle) -> bool {
+        let Some(sockets) = self.marked.get_mut(&class) else { return false };
+        *sockets -= 1;
+        if *sockets > 0 {
+            return false;
+        }
+        self.marked.remove(&class);
+        !self.members.contains_key(&class)
+    }
+
     /// The flows whose sockets send to a class since an earlier process.
     pub(super) fn claims(&self) -> impl Iterator<Item = (Handle, &str)> {
         self.claims.iter().flat_map(|(class, ids)| ids.iter().map(|id| (*class, id.as_str())))
@@ -280,6 +302,7 @@ impl Interface {
         self.members.clear();
         self.group_classes.clear();
         self.claims.clear();
+        self.marked.clear();
         self.numbers = ClassNumbers::default();
     }
 
@@ -415,6 +438,11 @@ impl Interface {
     pub(super) fn free(&mut self, class: Handle, now: Moment) {
         let is_left = |_: &u16| !self.members.contains_key(&class) && !self.claims.contains_key(&class);
         let Some(number) = self.block.flow_number(class).filter(is_left) else { return };
+        if self.marked.contains_key(&class) {
+            // A group that is made again under the name gets another class.
+            self.group_classes.retain(|_, shared| *shared != class);
+            return;
+        }
         let is_idle = self.tree().is_some_and(|tree| tree.idle().any(|idle| idle.handle == class));
         if self.numbers.free(number, is_idle.then_some(now)) {
             self.group_classes.retain(|_, shared| *shared != class);
@@ -455,6 +483,10 @@ impl Interface {
             let class = self.block.flow_class(number);
             assert!(!self.members.contains_key(&class), "{name}: class {class} is free and has flows");
             assert!(!self.is_of_a_group(class), "{name}: class {class} is free and a group's");
+            assert!(
+                !self.marked.contains_key(&class),
+                "{name}: class {class} is free, and a socket sends to it"
+            );
             let claims = self.claims.get(&class);
             assert!(
                 claims.is_none(),

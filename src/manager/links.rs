@@ -33,6 +33,7 @@ impl Manager {
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
         let (mut interface, change) = Interface::new(seen, policy.enforcement, shape);
         interface.block = self.block_for(name);
+        self.marks.on(name).for_each(|class| interface.mark(class));
         match &interface.state {
             TreeState::UserSpace(why) => {
                 record_interface(turn, name, seen.index, Some(why.clone()));

@@ -104,6 +104,23 @@ pub enum Input {
         /// The class that the flow has.
         class: Option<Handle>,
     },
+    /// A socket sends to a class, whatever becomes of the flow: no other flow gets the class before the socket is
+    /// [unmarked](Self::SocketUnmarked). May come more than once.
+    SocketMarked {
+        /// Its cookie.
+        socket: u64,
+        /// The class.
+        class: Handle,
+        /// The id of the flow that has the class; `None` where that is not known: then the class is that of any interface.
+        flow: Option<String>,
+    },
+    /// A socket does not send to this class any more.
+    SocketUnmarked {
+        /// Its cookie.
+        socket: u64,
+        /// The class.
+        class: Handle,
+    },
     /// The kernel sends a flow's packets by another interface from now on: the flow is requested there as it is, and has
     /// nothing on the interface before. Answered as a request; a flow that is refused has lost its reservation, except
     /// where the flow [may not be requested](super::Manager::may_reroute) there yet: then nothing has changed.

@@ -50,6 +50,10 @@ impl Manager {
             Input::Drained { id, full_in } => self.drained(&id, full_in),
             Input::Closed { id } => self.close(&mut turn, &id, None),
             Input::Adopt { id, operation, class } => self.adopt(&mut turn, id, *operation, class),
+            Input::SocketMarked { socket, class, flow } => {
+                self.socket_marked(socket, class, flow.as_deref());
+            }
+            Input::SocketUnmarked { socket, class } => self.socket_unmarked(socket, class),
             Input::Reroute { id, flow, to } => self.reroute(&mut turn, id, &flow, &to),
             Input::RouteLost { id, why } => self.lose_route(&mut turn, &id, why),
             Input::Stop => self.stop(&mut turn),

@@ -8,6 +8,7 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment};
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
+use super::marks::Marks;
 use super::message::ChangeId;
 use super::owed::Owed;
 use super::pending::{AppliedRenegotiation, Deferred, Pending};
@@ -33,6 +34,8 @@ pub struct Manager {
     /// next input of another kind empties the map.
     pub(super) lapsed: BTreeMap<String, Lapsed>,
     pub(super) beginnings: Beginnings,
+    /// The sockets that send to classes.
+    pub(super) marks: Marks,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
     /// The phase of the flow that is requested on another interface just now.
@@ -87,6 +90,7 @@ impl Manager {
             owed: Owed::default(),
             lapsed: BTreeMap::new(),
             beginnings: Beginnings::default(),
+            marks: Marks::default(),
             pending: BTreeMap::new(),
             rerouting: None,
             renegotiations_to_conclude: Vec::new(),

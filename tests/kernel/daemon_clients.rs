@@ -241,3 +241,61 @@ fn a_flow_without_the_daemon_is_paced_until_the_daemon_is_back() {
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"600000 bytes"[..]));
     host.until("it ends with its socket", || host.flows().is_empty());
 }
+
+/// Reserves for a socket, has it attached, and releases the reservation; then keeps the socket, with its mark, until its input
+/// ends. Prints the class.
+const KEEPS_ITS_MARK: &str = r#"
+import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+from daemon_client import Client
+held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+held.connect((sys.argv[2], int(sys.argv[3])))
+client = Client(os.environ["GQOS_SOCKET"])
+decision = client.call("Reserve", peer=sys.argv[2], protocol="udp", template="video")["decision"]
+attached = client.call("Attach", descriptors=[held.fileno()], id=decision["id"])
+client.call("Release", id=decision["id"])
+print(attached["class"], flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn a_class_is_no_other_flow_s_while_a_released_socket_has_its_mark() {
+    if !installed(&["python3"]) {
+        return;
+    }
+    let Some(mut host) = ManagedHost::start() else { return };
+    let [address, port] = counting_peer(&host.network);
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let arguments = ["-c", KEEPS_ITS_MARK, examples, &address, &port];
+    let mut keeper = host.command("python3", &arguments).spawn().unwrap();
+    let mut class = String::new();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut class).unwrap();
+    let class = class.trim().to_owned();
+    assert!(class.starts_with("6771:"), "{class:?}");
+    host.until("nothing is held", || host.flows().is_empty());
+    let next_class = |host: &ManagedHost| {
+        let arguments = ["connect", "--id", "next", "--template", "video", &address, &port];
+        let mut next = host.command(env!("CARGO_BIN_EXE_gqos"), &arguments).spawn().unwrap();
+        let has_class = |flow: &Value| flow["id"] == "next" && flow["class"].is_string();
+        host.until("the next flow has a class", || host.flows().iter().any(has_class));
+        let flows = host.flows();
+        drop(next.stdin.take());
+        assert!(next.wait().unwrap().success());
+        host.until("nothing is held", || host.flows().is_empty());
+        flows[0]["class"].as_str().unwrap().split(' ').next().unwrap().to_owned()
+    };
+    // The daemon ends in order: the numbers of its classes begin again.
+    let restart = |host: &mut ManagedHost| {
+        let pid = host.daemon.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(host.daemon.wait().unwrap().success());
+        host.daemon = daemon(&host.network.server, &host.directory);
+        host.until_it_answers();
+    };
+    restart(&mut host);
+    assert_ne!(next_class(&host), class, "the socket sends to it");
+    drop(keeper.stdin.take());
+    assert!(keeper.wait().unwrap().success());
+    restart(&mut host);
+    assert_eq!(next_class(&host), class, "no socket sends to it any more");
+}

@@ -47,6 +47,8 @@ pub(crate) struct Checks {
     classes: BTreeMap<String, (u32, Handle)>,
     /// The sockets that send to their flows' classes, by the flows.
     marks: BTreeMap<String, (u64, u32, Handle)>,
+    /// Sockets that send to a class whose flow they were, by their cookies.
+    left_marked: BTreeMap<u64, (u32, Handle)>,
     /// Since when reservations are without their clients, and flows without reservations.
     without_client: BTreeMap<String, Instant>,
     without_holder: BTreeMap<String, Instant>,
@@ -67,6 +69,7 @@ impl Checks {
             before: BTreeMap::new(),
             classes: BTreeMap::new(),
             marks: BTreeMap::new(),
+            left_marked: BTreeMap::new(),
             without_client: BTreeMap::new(),
             without_holder: BTreeMap::new(),
             left: None,
@@ -83,6 +86,8 @@ impl Checks {
     ) {
         self.without_client.clear();
         self.without_holder.clear();
+        // The kernel lists no other sockets to a daemon that starts.
+        self.left_marked.retain(|cookie, _| sockets.is_bound(*cookie));
         self.events = Some(daemon.engine().events());
         self.held = daemon.held();
         let refused = daemon.recovered().refused.iter().map(|(id, _)| id);
@@ -142,7 +147,7 @@ impl Checks {
         if !is_whole {
             // The file may have what is long past.
             self.classes.clear();
-            self.marks.clear();
+            self.leave_marks();
         }
         self.events = None;
     }
@@ -151,7 +156,7 @@ impl Checks {
     pub(crate) fn stopped(&mut self, kernel: &FakeKernel) {
         self.left = None;
         self.classes.clear();
-        self.marks.clear();
+        self.leave_marks();
         self.before.clear();
         self.events = None;
         let mut state = kernel.state();
@@ -217,7 +222,29 @@ impl Checks {
             }
             marks.insert(id.clone(), marked);
         }
-        self.marks = marks;
+        for (id, before) in std::mem::replace(&mut self.marks, marks) {
+            if self.marks.get(&id).is_none_or(|now| now.0 != before.0) {
+                self.left_marked.insert(before.0, (before.1, before.2));
+            }
+        }
+        self.left_marked.retain(|cookie, (_, class)| sockets.mark_of(*cookie) == Some(*class));
+        for (cookie, (index, class)) in &self.left_marked {
+            let owner = owners.get(&(*index, *class)).map(|owner| &owner.holding);
+            let is_its_own = |owner: &&Holding| {
+                self.held.iter().any(|flow| flow.id == owner.id && flow.cookie == Some(*cookie))
+            };
+            let Some(owner) = owner.filter(|owner| !is_its_own(owner)) else { continue };
+            if owner.group.is_none() && flow_number(*class).is_some() {
+                let owner = &owner.id;
+                self.log.violation(format_args!("socket {cookie} is left with class {class} of {owner}"));
+            }
+        }
+    }
+
+    /// The daemon ends: which sockets send to which classes stays.
+    fn leave_marks(&mut self) {
+        let marks = std::mem::take(&mut self.marks).into_values();
+        self.left_marked.extend(marks.map(|(cookie, index, class)| (cookie, (index, class))));
     }
 
     /// Follows what the events say: which flows are admitted, and with what.

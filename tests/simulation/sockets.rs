@@ -240,6 +240,19 @@ impl HostSockets for DaemonSockets {
         })
     }
 
+    fn priorities(&self) -> KernelFuture<BTreeMap<u64, u32>> {
+        let sockets = Arc::clone(&self.sockets);
+        Box::pin(async move {
+            let listed = |(cookie, socket): (&u64, &FakeSocket)| {
+                let priority = socket.mark.map_or(0, Handle::to_u32);
+                (socket.kind == Kind::Socket { is_bound: true }).then_some((*cookie, priority))
+            };
+            let priorities = sockets.state().sockets.iter().filter_map(listed).collect();
+            tokio::task::yield_now().await;
+            Ok(priorities)
+        })
+    }
+
     fn ended(&self) -> KernelFuture<EndedSockets> {
         let reported = Arc::clone(&self.reported);
         Box::pin(async move {
