@@ -322,6 +322,10 @@ fn the_daemons_replies_are_shown() {
     let only = ["events", "--event", "flow_released", "--count", "1"];
     check_replies(&only, events, &[batch], 0, "flow_released id=v1\n");
     let reload = r#"{"method":"org.gqos.Reload","parameters":{}}"#;
+    let changes =
+        r#"{"parameters":{"changes":{"changed":[{"item":"daemon"}],"needs_restart":["daemon.socket"]}}}"#;
+    let text = "the policy is in force; what has changed:\n  changed: {\"item\":\"daemon\"}\nin force once the daemon is started again:\n  daemon.socket\n";
+    check_replies(&["reload"], reload, &[changes], 0, text);
     let denied = r#"{"error":"org.gqos.NotPermitted","parameters":{"method":"org.gqos.Reload"}}"#;
     check_replies(&["reload"], reload, &[denied], 77, "");
     let invalid = r#"{"error":"org.gqos.InvalidPolicy","parameters":{"problems":[{"code":"GQ0002","message":"no","file":"p.toml","line":1,"column":2}]}}"#;

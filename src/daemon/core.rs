@@ -67,6 +67,7 @@ impl Core {
         let notices: Arc<Notices> = Arc::default();
         let journal = Journal::new();
         let holdings = Reservations::new(Arc::clone(&notices), Arc::clone(&journal), &epoch);
+        let begun_with = policy.clone();
         let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, &recovery).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
@@ -88,6 +89,7 @@ impl Core {
             marks,
             users: Users::new(limits),
             files,
+            begun_with,
             reload: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),

@@ -22,7 +22,7 @@ use crate::control::{ClientNotice, ControlError, PolicyClassRecord, ReportedProb
 use crate::engine::{EngineSnapshot, LocalEngine};
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyChanges};
 
 /// What all connections share.
 pub(super) struct DaemonServer {
@@ -33,6 +33,8 @@ pub(super) struct DaemonServer {
     pub(super) marks: Marks,
     pub(super) users: Arc<Users>,
     pub(super) files: Vec<PathBuf>,
+    /// The policy that it was started with.
+    pub(super) begun_with: Policy,
     /// One reload at a time: the files that were read last count.
     pub(super) reload: tokio::sync::Mutex<()>,
     pub(super) draining: AtomicBool,
@@ -87,16 +89,22 @@ impl DaemonServer {
         let policy = self.read_again().await?;
         let administrators = administrators(&policy)
             .map_err(|error| ControlError::UnsupportedPolicy { part: error.to_string() })?;
+        let needs_restart = PolicyChanges::between(&self.begun_with, &policy).taken_at_start();
         let changes = self.engine.reload(policy).map_err(failed)?;
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
+            tracing::warn!(keys, "the policy has keys that take effect once the daemon is started again");
+        }
         *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) = administrators;
         self.notices.notify_all(&ClientNotice::Degrade { policy: self.engine.policy_for_clients() });
-        value(&changes)
+        with_restart(value(&changes)?, needs_restart)
     }
 
     /// What a reload would change.
     pub(super) async fn plan(&self) -> Result<Value, ControlError> {
         let policy = self.read_again().await?;
-        value(&self.engine.compare(&policy))
+        let needs_restart = PolicyChanges::between(&self.begun_with, &policy).taken_at_start();
+        with_restart(value(&self.engine.compare(&policy))?, needs_restart)
     }
 
     async fn read_again(&self) -> Result<Policy, ControlError> {
@@ -106,6 +114,14 @@ impl DaemonServer {
         let read = read.map_err(|_| ControlError::Stopped {})?;
         read.map_err(|invalid| ControlError::InvalidPolicy { problems: problems(&invalid) })
     }
+}
+
+/// The changes, with the keys that need a restart of the daemon.
+fn with_restart(mut changes: Value, needs_restart: Vec<String>) -> Result<Value, ControlError> {
+    if let Some(fields) = changes.as_object_mut().filter(|_| !needs_restart.is_empty()) {
+        fields.insert("needs_restart".to_owned(), needs_restart.into());
+    }
+    Ok(changes)
 }
 
 pub(super) fn read(paths: &[PathBuf]) -> Result<Policy, InvalidPolicy> {

@@ -91,6 +91,23 @@ impl PolicyChanges {
         changes
     }
 
+    /// The keys, with their paths, that only a daemon which starts under the policy takes: all of `[daemon]` but `group` and `degrade`,
+    /// and `enforcement` of an interface.
+    pub fn taken_at_start(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        for ItemChange { item, keys } in self.changed.iter().chain(&self.added).chain(&self.removed) {
+            let is_taken = |key: &&KeyChange| match item {
+                PolicyItem::Daemon => !["group", "degrade"].contains(&key.key.as_str()),
+                PolicyItem::Interface(_) => {
+                    key.key == "enforcement" && key.before.is_some() && key.after.is_some()
+                }
+                _ => false,
+            };
+            paths.extend(keys.iter().filter(is_taken).map(|key| format!("{item}.{}", key.key)));
+        }
+        paths
+    }
+
     /// Whether both policies mean the same.
     pub const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()

@@ -37,7 +37,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 
 fn text(changes: &Value, is_dry_run: bool) -> String {
     let mut lines = Vec::new();
-    list("", changes, &mut lines);
+    let mut changes = changes.clone();
+    let needs_restart = changes.as_object_mut().and_then(|fields| fields.remove("needs_restart"));
+    list("", &changes, &mut lines);
     let head = match (is_dry_run, lines.is_empty()) {
         (false, true) => "the policy was read again; it has not changed",
         (false, false) => "the policy is in force; what has changed:",
@@ -45,7 +47,12 @@ fn text(changes: &Value, is_dry_run: bool) -> String {
         (true, false) => "a reload would change:",
     };
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("{head}\n{lines}")
+    let keys = needs_restart.iter().flat_map(|keys| keys.as_array().into_iter().flatten());
+    let keys: String = keys.filter_map(Value::as_str).map(|key| format!("  {key}\n")).collect();
+    match keys.is_empty() {
+        true => format!("{head}\n{lines}"),
+        false => format!("{head}\n{lines}in force once the daemon is started again:\n{keys}"),
+    }
 }
 
 /// Each value that is not empty, with its path.
