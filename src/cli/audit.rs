@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
+use gqos::admission::Reason;
 use gqos::flowspec::Moment;
 use gqos::policy::Policy;
 use gqos::scenario::audit::{AuditLine, AuditRecord, LoggedWord};
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 use super::audit_files::{each_line, is_closed, written};
 use super::failure::{CommandFailure, Exit};
+use super::names::UnknownName;
 use super::plain::{plain, plain_json};
 
 /// Show the requests and decisions in the daemon's audit log, filtered by time, client, user, reason and others.
@@ -47,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
     /// Show only refusals for this reason, such as interface_budget.
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     reason: Option<String>,
     /// Show only this operation: reserve, renegotiate, release, capacity and so on.
     #[arg(long, value_name = "OP")]
@@ -69,6 +71,14 @@ struct NotATime;
 
 fn time(text: &str) -> Result<Moment, NotATime> {
     parse_time(text).ok_or(NotATime)
+}
+
+/// A reason of refusals by its name.
+fn reason(name: &str) -> Result<String, UnknownName> {
+    match name.parse::<Reason>() {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(UnknownName::new("reason", name, Reason::ALL.iter().map(|reason| reason.name()))),
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {

@@ -40,6 +40,7 @@ mod input;
 mod kernel;
 mod log;
 mod man;
+mod names;
 mod output;
 mod plain;
 mod plan;

@@ -80,6 +80,78 @@ pub struct FlowAdmitted {
 }
 
 impl Event {
+    /// The name of each kind of event, as JSON has it.
+    pub const KINDS: [&'static str; 31] = [
+        "flow_admitted",
+        "flow_refused",
+        "flow_renegotiated",
+        "flow_released",
+        "flow_preempted",
+        "flow_shed",
+        "flow_link_gone",
+        "flow_expired",
+        "flow_timed_out",
+        "flow_not_enforced",
+        "flow_rerouted",
+        "request_refused",
+        "request_deferred",
+        "request_queued",
+        "group_made",
+        "group_charged",
+        "group_ended",
+        "capacity_changed",
+        "capacity_available",
+        "interface_overcommitted",
+        "interface_within_budget",
+        "interface_prepared",
+        "interface_left_to_user_space",
+        "interface_gone",
+        "interface_shares_wire",
+        "tree_changed",
+        "tree_applied",
+        "tree_rolled_back",
+        "class_measured",
+        "policy_reloaded",
+        "manager_faulted",
+    ];
+
+    /// The name of its kind: one of [`Self::KINDS`].
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::FlowAdmitted(_) => "flow_admitted",
+            Self::FlowRefused(_) => "flow_refused",
+            Self::FlowRenegotiated(_) => "flow_renegotiated",
+            Self::FlowReleased(_) => "flow_released",
+            Self::FlowPreempted(_) => "flow_preempted",
+            Self::FlowShed(_) => "flow_shed",
+            Self::FlowLinkGone(_) => "flow_link_gone",
+            Self::FlowExpired(_) => "flow_expired",
+            Self::FlowTimedOut(_) => "flow_timed_out",
+            Self::FlowNotEnforced(_) => "flow_not_enforced",
+            Self::FlowRerouted(_) => "flow_rerouted",
+            Self::RequestRefused(_) => "request_refused",
+            Self::RequestDeferred(_) => "request_deferred",
+            Self::RequestQueued(_) => "request_queued",
+            Self::GroupMade(_) => "group_made",
+            Self::GroupCharged(_) => "group_charged",
+            Self::GroupEnded(_) => "group_ended",
+            Self::CapacityChanged(_) => "capacity_changed",
+            Self::CapacityAvailable(_) => "capacity_available",
+            Self::InterfaceOvercommitted(_) => "interface_overcommitted",
+            Self::InterfaceWithinBudget(_) => "interface_within_budget",
+            Self::InterfacePrepared(_) => "interface_prepared",
+            Self::InterfaceLeftToUserSpace(_) => "interface_left_to_user_space",
+            Self::InterfaceGone(_) => "interface_gone",
+            Self::InterfaceSharesWire(_) => "interface_shares_wire",
+            Self::TreeChanged(_) => "tree_changed",
+            Self::TreeApplied(_) => "tree_applied",
+            Self::TreeRolledBack(_) => "tree_rolled_back",
+            Self::ClassMeasured(_) => "class_measured",
+            Self::PolicyReloaded(_) => "policy_reloaded",
+            Self::ManagerFaulted(_) => "manager_faulted",
+        }
+    }
+
     /// The event of a decision that refuses; `None` for one that does not.
     pub fn of_refusal(decision: &Decision) -> Option<Self> {
         let refused = decision.refused()?;

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use gqos::control::{Call, EventBatch, MethodCall, Nothing};
+use gqos::telemetry::Event;
 use serde_json::Value;
 
 use super::client::{SocketArgument, failure};
 use crate::cli::failure::CommandFailure;
+use crate::cli::names::UnknownName;
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
 
@@ -20,13 +22,21 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Print only events of this kind, such as flow_refused; several may be given.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     event: Vec<String>,
     /// Print one JSON record for each event and line.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     socket: SocketArgument,
+}
+
+/// The kind of an event by its name.
+fn kind(name: &str) -> Result<String, UnknownName> {
+    match Event::KINDS.contains(&name) {
+        true => Ok(name.to_owned()),
+        false => Err(UnknownName::new("kind of event", name, Event::KINDS.iter().copied())),
+    }
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::control::{Call, FlowBatch, FlowOrder, FlowRecord, FlowsCall, MethodCall};
+use gqos::control::{Call, FlowBatch, FlowOrder, FlowRecord, FlowsCall, MethodCall, StatusCall, StatusReply};
 
 use super::client::{ControlClient, SocketArgument, failure};
 use super::numbers::{lasted, short};
 use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::names::UnknownName;
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
 
@@ -112,9 +113,16 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     if let Some(most) = arguments.most {
         flows.truncate(most);
     }
+    if flows.is_empty()
+        && let Some(interface) = &arguments.interface
+    {
+        check_interface(&mut client, interface)?;
+    }
+    // The daemon's own ids are longer than most others.
+    let id_width = flows.iter().map(|flow| plain(&flow.id).chars().count()).max().unwrap_or(0).max(24);
     let mut document = String::new();
     if !arguments.json && !flows.is_empty() {
-        document.push_str(&line(&HEADER.map(str::to_owned)));
+        document.push_str(&line(&HEADER.map(str::to_owned), id_width));
     }
     for flow in &flows {
         document.push_str(&match arguments.json {
@@ -123,11 +131,22 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
                     serde_json::to_string(flow).map_err(|error| CommandFailure::new(Exit::OsError, error))?;
                 plain_json(&record).into_owned() + "\n"
             }
-            false => line(&cells(flow)),
+            false => line(&cells(flow), id_width),
         });
     }
     print(&document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// - **Errors**: the daemon knows no interface of this name.
+fn check_interface(client: &mut ControlClient, name: &str) -> Result<(), CommandFailure> {
+    let StatusReply { interfaces, .. } = client.call(&MethodCall::Status(StatusCall::default()))?;
+    let known: Vec<&str> = interfaces.iter().map(|interface| interface.interface.as_str()).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let error = UnknownName::new("interface", name, known.into_iter());
+    Err(CommandFailure::new(Exit::Usage, error))
 }
 
 /// The flows as they are asked for, and how many there are.
@@ -202,10 +221,11 @@ fn cells(flow: &FlowRecord) -> [String; 15] {
     ]
 }
 
-fn line(cells: &[String; 15]) -> String {
-    const WIDTHS: [usize; 15] = [24, 12, 14, 11, 7, 7, 6, 14, 6, 12, 12, 12, 8, 8, 0];
+/// A line of the table whose ids have this width.
+fn line(cells: &[String; 15], id_width: usize) -> String {
+    const WIDTHS: [usize; 14] = [12, 14, 11, 7, 7, 6, 14, 6, 12, 12, 12, 8, 8, 0];
     let mut line = String::new();
-    for (cell, width) in cells.iter().zip(WIDTHS) {
+    for (cell, width) in cells.iter().zip([id_width].into_iter().chain(WIDTHS)) {
         // Writing to a String cannot fail.
         let _ = write!(line, "{cell:<width$} ");
     }
