@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Flowspec};
 use tokio::sync::oneshot;
 
+use crate::admission::Decision;
 use crate::control::ReserveCall;
 use crate::engine::reservation::{AttachedSocket, ReservationState};
 use crate::manager::{Admitted, Answer, Loss, Lost};
@@ -121,12 +122,14 @@ impl HeldFlows {
         }
     }
 
-    /// A flow that was granted without the daemon has its reservation now, on this interface.
-    pub(super) fn reserved(&self, id: &str, (admitted, interface): (Admitted, String)) {
+    /// A flow that was granted without the daemon has its reservation now, as this answer says.
+    pub(super) fn reserved(&self, id: &str, (admitted, decision): (Admitted, Decision)) {
         if let Some(flow) = self.lock().flows.get_mut(id) {
-            (flow.is_without_daemon, flow.interface) = (false, interface);
+            flow.is_without_daemon = false;
         }
-        self.begin(id, admitted);
+        self.begin(id, admitted.clone());
+        // Its decision is this one from now on, with its class.
+        self.moved(id, Answer { decision, admitted: Some(admitted) });
     }
 
     pub(super) fn state(&self, id: &str) -> Option<Arc<ReservationState>> {

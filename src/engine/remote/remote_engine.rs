@@ -218,8 +218,7 @@ impl RemoteEngine {
                 Ok(DecidedCall { admitted: Some(admitted), epoch, decision }) => {
                     self.held.granted_by(&id, epoch);
                     if flow.is_without_daemon {
-                        let interface = decision.totals.keys().next().cloned().unwrap_or_default();
-                        self.held.reserved(&id, (admitted, interface));
+                        self.held.reserved(&id, (admitted, decision));
                     }
                     true
                 }
