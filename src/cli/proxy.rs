@@ -1,19 +1,21 @@
 //! `gqos proxy`: an unmodified origin behind admission and shaping.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
+use gqos::admission::{Reload, Totals};
 use gqos::connect::{ConnectError, Host};
-use gqos::engine::{DaemonError, Engine, EngineError, LocalEngine};
+use gqos::engine::{DaemonError, Engine, EngineError, LocalEngine, RemoteEngine};
 use gqos::failure::KernelFailure;
-use gqos::policy::{Policy, Proxy, ProxyProtocol};
+use gqos::policy::{Degrade, Policy, Proxy, ProxyProtocol};
 use gqos::proxy::{ConnectionRecord, ProxyError, Replaced, Server, ServerHandle};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -113,12 +115,23 @@ fn workers(text: &str) -> Result<NonZeroUsize, ArgumentError> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut policy = load_policy(&arguments.policy)?;
+    find_pages(&mut policy, &arguments.policy);
     let proxies = proxies(arguments, &policy)?;
     policy.proxies.clone_from(&proxies);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     runtime.block_on(serve(arguments, policy))
+}
+
+/// Pages are named from the directory of the file that names them: a service starts in another one.
+fn find_pages(policy: &mut Policy, files: &[PathBuf]) {
+    for proxy in policy.proxies.values_mut() {
+        let directory = files.get(proxy.place.source).and_then(|file| file.parent());
+        if let (Some(page), Some(directory)) = (&mut proxy.page, directory) {
+            *page = directory.join(&*page).display().to_string();
+        }
+    }
 }
 
 /// The proxy that the arguments state, or those of the policy.
@@ -212,7 +225,7 @@ fn bind(
 
 /// What decides about reservations.
 enum Budget {
-    Daemon(Host),
+    Daemon { host: Host, engine: Arc<RemoteEngine>, degrade: Option<Degrade> },
     Process { host: Host, engine: Arc<LocalEngine> },
 }
 
@@ -220,8 +233,11 @@ impl Budget {
     /// - **Errors**: the daemon is not there although it was named, or does not answer; the engine cannot start.
     async fn of(arguments: &Arguments, policy: Arc<Policy>) -> Result<Self, CommandFailure> {
         if let Some(socket) = arguments.socket.found().filter(|_| !arguments.no_daemon) {
-            let host = Host::connect_daemon_under(socket, &policy).await.map_err(|error| failed(&error))?;
-            return Ok(Self::Daemon(host));
+            let engine = RemoteEngine::connect_under(socket, &policy).await;
+            let engine = engine.map_err(|error| failed(&error.into()))?;
+            let host = Host::on(Arc::clone(&engine) as Arc<dyn Engine>);
+            let degrade = policy.daemon.as_ref().and_then(|daemon| daemon.degrade);
+            return Ok(Self::Daemon { host, engine, degrade });
         }
         let engine = LocalEngine::start(policy).await.map_err(|error| failed(&error.into()))?;
         let engine: Arc<LocalEngine> = engine;
@@ -230,27 +246,44 @@ impl Budget {
 
     const fn host(&self) -> &Host {
         match self {
-            Self::Daemon(host) | Self::Process { host, .. } => host,
+            Self::Daemon { host, .. } | Self::Process { host, .. } => host,
         }
     }
 
     fn into_host(self) -> Host {
         match self {
-            Self::Daemon(host) | Self::Process { host, .. } => host,
+            Self::Daemon { host, .. } | Self::Process { host, .. } => host,
         }
     }
 
     fn event(&self) -> serde_json::Value {
-        json!({ "event": "started", "daemon": self.host().daemon() })
+        match self {
+            Self::Daemon { engine, .. } => {
+                json!({ "event": "started", "daemon": engine.socket(), "connected": engine.is_connected() })
+            }
+            Self::Process { .. } => json!({ "event": "started", "daemon": null }),
+        }
     }
 }
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host().daemon() {
-            Some(socket) => write!(f, "the daemon at {} reserves", socket.display()),
-            None => f.write_str("an engine in this process reserves"),
+        let Self::Daemon { engine, degrade, .. } = self else {
+            return f.write_str("an engine in this process reserves");
+        };
+        let socket = engine.socket().display();
+        if engine.is_connected() {
+            return write!(f, "the daemon at {socket} reserves");
         }
+        let meanwhile = match degrade {
+            Some(Degrade::LocalBucket) => "are paced in this process",
+            Some(Degrade::BestEffort) => "are best effort",
+            _ => "are refused",
+        };
+        write!(
+            f,
+            "the daemon at {socket} is not there: until it is, nothing is reserved and connections {meanwhile}"
+        )
     }
 }
 
@@ -269,7 +302,7 @@ impl Reloads<'_> {
         let Ok(mut hangups) = hangups else { return std::future::pending().await };
         while hangups.recv().await.is_some() {
             match self.reload().await {
-                Ok(replaced) => self.report(&replaced),
+                Ok((replaced, reload)) => self.report(&replaced, &reload),
                 Err(failure) => {
                     let error = format!("{:#}", failure.error);
                     eprintln!(
@@ -282,14 +315,17 @@ impl Reloads<'_> {
         std::future::pending().await
     }
 
-    async fn reload(&mut self) -> Result<Replaced, CommandFailure> {
+    /// What became of the listeners, and what the policy means for the flows of an engine in this process.
+    async fn reload(&mut self) -> Result<(Replaced, Reload), CommandFailure> {
         let mut policy = load_policy(&self.arguments.policy)?;
+        find_pages(&mut policy, &self.arguments.policy);
         policy.proxies = proxies(self.arguments, &policy)?;
         let policy = Arc::new(policy);
         let unsupported = |error: EngineError| CommandFailure::new(Exit::InvalidFile, error);
-        if let Budget::Process { engine, .. } = self.budget {
-            engine.reload(Arc::clone(&policy)).map_err(unsupported)?;
-        }
+        let reload = match self.budget {
+            Budget::Process { engine, .. } => engine.reload(Arc::clone(&policy)).map_err(unsupported)?,
+            Budget::Daemon { .. } => Reload::default(),
+        };
         let replaced = self.handle.replace(policy.proxies.clone()).await;
         if replaced.is_err()
             && let Budget::Process { engine, .. } = self.budget
@@ -298,10 +334,10 @@ impl Reloads<'_> {
         }
         let replaced = replaced.map_err(|error| CommandFailure::new(Exit::OsError, error))?;
         self.policy = policy;
-        Ok(replaced)
+        Ok((replaced, reload))
     }
 
-    fn report(&self, replaced: &Replaced) {
+    fn report(&self, replaced: &Replaced, reload: &Reload) {
         let format = self.arguments.log_format;
         let Replaced { opened, closed, kept } = replaced;
         opened.iter().for_each(|(name, address)| listens(format, name, *address));
@@ -309,11 +345,24 @@ impl Reloads<'_> {
             let event = json!({ "event": "closed", "proxy": name, "address": address });
             tell(format, &event, &format!("proxy.{name} listens on {address} no more"));
         }
-        let event =
-            json!({ "event": "reloaded", "opened": opened.len(), "closed": closed.len(), "kept": kept });
+        let Reload { over, orphans, .. } = reload;
         let (opened, closed) = (opened.len(), closed.len());
-        let text =
+        let event = json!({
+            "event": "reloaded", "opened": opened, "closed": closed, "kept": kept, "over": over, "orphans": orphans,
+        });
+        let mut text =
             format!("the policy was reloaded: {opened} listeners opened, {closed} closed, {kept} kept");
+        for (interface, direction, totals) in over {
+            let Totals { budget, reserved } = totals;
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "; {interface} {direction}: {reserved} reserved, more than the budget of {budget}"
+            );
+        }
+        if !orphans.is_empty() {
+            let _ = write!(text, "; {} flows keep an interface or a class that it has not", orphans.len());
+        }
         tell(format, &event, &text);
     }
 }
@@ -344,12 +393,19 @@ fn failed(error: &ConnectError) -> CommandFailure {
     CommandFailure::new(exit, anyhow!("{error}"))
 }
 
+/// Whether it was said that a line could not be written.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
 fn say(record: &ConnectionRecord, format: LogFormat) {
     use std::io::Write;
     let line = match format {
         LogFormat::Text => plain(&record.to_string()).into_owned(),
         LogFormat::Json => plain_json(&serde_json::to_string(record).unwrap_or_default()).into_owned(),
     };
-    // A reader that has gone needs no lines; the proxy goes on.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    // The proxy goes on without a log.
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{line}")
+        && !UNWRITTEN.swap(true, Ordering::Relaxed)
+    {
+        eprintln!("gqos: write (standard output): {error}; lines for connections are lost");
+    }
 }

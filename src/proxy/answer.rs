@@ -73,9 +73,11 @@ pub(super) fn not_enough_bandwidth(proxy: &Proxy, error: &ConnectError, sequence
     text.into_bytes()
 }
 
-/// The decision as JSON; the text of the error where there is no decision.
+/// The decision as JSON; the code of the error where there is no decision. What has failed is for the log: it names paths of the
+/// host.
 fn refusal(error: &ConnectError) -> String {
-    let described = || json!({ "ok": false, "error": error.wsa().name(), "message": error.to_string() });
+    let message = "nothing can be reserved at present";
+    let described = || json!({ "ok": false, "error": error.wsa().name(), "message": message });
     let json = error.decision().and_then(|decision| serde_json::to_value(decision).ok());
     format!("{}\n", json.unwrap_or_else(described))
 }

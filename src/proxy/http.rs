@@ -136,7 +136,7 @@ impl Head {
         if path.contains('\0') {
             return Err(AmbiguousHead::Target.into());
         }
-        let kept = lines[..lines.len() - 1].iter().filter(|line| !is_header(line, RENDITION));
+        let kept = lines[..lines.len() - 1].iter().filter(|line| !names_rendition(line));
         let kept = kept.flat_map(|line| line.iter().copied()).collect();
         Ok(Self { method: method.to_owned(), host, path, body, upgrades, lines: kept })
     }
@@ -161,6 +161,14 @@ impl Head {
 /// Whether a line of a head is a header of this name.
 fn is_header(line: &[u8], name: &str) -> bool {
     line.split(|&byte| byte == b':').next().unwrap_or_default().eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// Whether a line of a head is a header that an origin could take for [`RENDITION`]: CGI names it by the same variable where it
+/// has underscores.
+fn names_rendition(line: &[u8]) -> bool {
+    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    let hyphened = name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
+    hyphened.eq(RENDITION.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// How many bytes of empty lines come before the head: a client may send one after a body.
@@ -278,6 +286,8 @@ impl<'a> Headers<'a> {
                 let text = std::str::from_utf8(digits).ok();
                 let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
                 let length = text.and_then(|text| text.parse().ok());
+                // An origin that counts with a sign reads a longer one in another way.
+                let length = length.filter(|length| i64::try_from(*length).is_ok());
                 let length = length.ok_or(AmbiguousHead::Length)?;
                 Ok(Body::Length(length))
             }
@@ -345,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_head_is_passed_on_as_it_came_but_for_one_header() {
-        let text = "\r\nGET /a%20b?c=d HTTP/1.1\r\nhOsT:  A.Example:8080 \r\nx-GQOS-rendition: forged\r\nX:\tñ \r\n\r\nrest";
+        let text = "\r\nGET /a%20b?c=d HTTP/1.1\r\nhOsT:  A.Example:8080 \r\nx-GQOS-rendition: forged\r\nX_Gqos_Rendition: forged\r\nX:\tñ \r\n\r\nrest";
         let (head, length) = parse(text).expect("a head").expect("complete");
         assert_eq!(&text[length..], "rest");
         assert_eq!(
@@ -438,6 +448,7 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",

@@ -92,7 +92,7 @@ impl ConnectionRecord {
         Self {
             unix_us: 0,
             proxy: proxy.to_owned(),
-            peer,
+            peer: canonical(peer),
             client: None,
             host: None,
             path: None,
@@ -114,6 +114,11 @@ impl ConnectionRecord {
             duration_us: 0,
         }
     }
+}
+
+/// The address as rules and limits have it: that of IPv4 where it is mapped into IPv6.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl fmt::Display for ConnectionEnd {

@@ -20,7 +20,7 @@ use super::header::{self, Addresses};
 use super::http::Head;
 use super::incoming::{Incoming, Phase, close_gently, reset};
 use super::progress::UpEnd;
-use super::record::{ConnectionEnd, ConnectionRecord};
+use super::record::{ConnectionEnd, ConnectionRecord, canonical};
 use super::relay::{RelayEnd, Upward, relay};
 use super::requests::Requests;
 use super::rtsp::RtspHead;
@@ -92,7 +92,8 @@ impl Session<'_> {
             };
             incoming.buffer.drain(..length);
             addresses = stated.unwrap_or(addresses);
-            self.record.client = Some(addresses.client).filter(|client| *client != peer);
+            self.record.client =
+                Some(canonical(addresses.client)).filter(|client| *client != canonical(peer));
         }
         let start = match self.read_start(&mut incoming).await {
             Ok(start) => start,

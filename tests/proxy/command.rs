@@ -289,6 +289,9 @@ fn without_the_daemon_clients_are_served_as_the_policy_says() {
     let table = table("p", "127.0.0.1:0", listener.local_addr().unwrap());
     std::fs::write(&own, format!("{POLICY}[daemon]\ndegrade = \"local-bucket\"\n{table}")).unwrap();
     let mut proxy = Running::start(&["proxy", "--policy", &own, "--socket", &socket]);
+    let meanwhile =
+        "is not there: until it is, nothing is reserved and connections are paced in this process";
+    proxy.says(meanwhile);
     let address = proxy.says("listens on").rsplit(' ').next().unwrap().to_owned();
     let mut client = TcpStream::connect(&address).unwrap();
     let (mut origin, _) = listener.accept().unwrap();
@@ -312,4 +315,67 @@ fn without_the_daemon_clients_are_served_as_the_policy_says() {
     let lines = proxy.terminate();
     assert!(lines.contains(" 6 B sent, 0 B received: closed"), "{lines}");
     daemon.terminate();
+}
+
+#[test]
+fn a_page_is_found_beside_the_policy_and_a_failure_names_no_path_to_clients() {
+    let files = Files::new(POLICY);
+    std::fs::write(files.path("busy.html"), "<h1>busy</h1>").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = listener.local_addr().unwrap();
+    let head = |name: &str| {
+        format!("[proxy.{name}]\nlisten = \"127.0.0.1:0\"\nto = \"{origin}\"\nprotocol = \"http\"\n")
+    };
+    let tables = format!("{}page = \"busy.html\"\n{}", head("p"), head("q"));
+    let socket = files.path("absent.sock");
+    // The daemon ends before the first client.
+    let daemon_policy = files.policy();
+    let mut daemon = Running::start(&["daemon", "--policy", &daemon_policy, "--socket", &socket]);
+    let mut line = String::new();
+    BufReader::new(daemon.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let own = files.path("proxy.toml");
+    std::fs::write(&own, format!("{POLICY}{tables}")).unwrap();
+    let mut proxy = gqos();
+    proxy.current_dir("/").args(["proxy", "--policy", &own, "--socket", &socket]);
+    let mut child = proxy.spawn().unwrap();
+    let messages = BufReader::new(child.stderr.take().unwrap());
+    let mut proxy = Running { child, messages };
+    let address = |said: String| said.rsplit(' ').next().unwrap().to_owned();
+    let [p, q] = ["proxy.p listens on", "proxy.q listens on"].map(|text| address(proxy.says(text)));
+    daemon.terminate();
+    let answer = |address: &str| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(answer(&p).ends_with("\r\n\r\n<h1>busy</h1>"));
+    let json = answer(&q);
+    assert!(json.contains("WSAENETDOWN") && !json.contains("absent.sock"), "{json}");
+    let lines = proxy.terminate();
+    assert!(lines.contains("absent.sock"), "the log says what has failed: {lines}");
+}
+
+#[test]
+fn a_reload_names_the_interfaces_that_are_over() {
+    let files = Files::new(POLICY);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let policy = |capacity: &str| {
+        let policy = POLICY.replace("100 Mbit/s", capacity);
+        format!("{policy}{}", table("p", "127.0.0.1:0", listener.local_addr().unwrap()))
+    };
+    files.write(&policy("100 Mbit/s"));
+    let mut proxy = Running::start(&["proxy", "--policy", &files.policy(), "--no-daemon"]);
+    let address = proxy.says("listens on").rsplit(' ').next().unwrap().to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    let (mut origin, _) = listener.accept().unwrap();
+    origin.write_all(b"shaped").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
+    files.write(&policy("10 Mbit/s"));
+    proxy.signal(libc::SIGHUP);
+    let said = proxy.says("the policy was reloaded");
+    assert!(said.contains("; lo sending: 9 Mbit/s reserved, more than the budget of 8 Mbit/s"), "{said}");
+    drop((client, origin));
+    proxy.terminate();
 }

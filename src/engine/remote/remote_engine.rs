@@ -136,6 +136,11 @@ impl RemoteEngine {
         engine
     }
 
+    /// Whether it is connected to the daemon.
+    pub fn is_connected(&self) -> bool {
+        self.open_connection().is_some()
+    }
+
     /// The path of the control socket.
     pub fn socket(&self) -> &Path {
         &self.path
