@@ -307,11 +307,21 @@ fn a_flow_that_asks_for_less_is_admitted_where_the_new_policy_charges_more_for_i
 
 #[test]
 fn a_client_with_too_many_requests_may_ask_for_no_more_than_it_has() {
-    let limited = format!("{LINK}[class.c]\n[client.\"*\"]\nrequests_per_second = 1\n");
+    let group = |name: &str, mode: &str| {
+        format!(
+            "[group.{name}]\ninterface = \"eth0\"\nclass = \"measured\"\nmode = \"{mode}\"\nsending = {{ service_type = \"controlled_load\", token_rate = \"200 B/s\", token_bucket_size = \"3000 B\" }}\n"
+        )
+    };
+    let limited = format!(
+        "{LINK}[class.c]\n[class.measured]\nadmission = \"measured\"\n{}{}[client.\"*\"]\nrequests_per_second = 1\n",
+        group("e", "envelope"),
+        group("s", "shared"),
+    );
     let bucket = |rate: u64, size: u64| {
         format!("{{'service_type':'controlled_load','token_rate':{rate},'token_bucket_size':{size}}}")
     };
-    for fields in [",'client':'x'", ",'client':'x','class':'c'"] {
+    for named in ["", ",'class':'c'", ",'class':'measured'", ",'group':'e'", ",'group':'s'"] {
+        let fields = &format!(",'client':'x'{named}");
         let mut ledger = Reloaded::new(&limited);
         let reserve =
             format!("'op':'reserve','id':'a','interface':'eth0','sending':{}{fields}", bucket(200, 3000));

@@ -205,8 +205,11 @@ impl Recount {
             return self.exchange(id, changes).ok();
         }
         let charges = self.capped(&held, self.changed(&held, changes)?.charges);
+        // A group's member is not measured.
+        let is_measured = held.group.is_none();
         let grows = charges.iter().zip(&held.charges).any(|(charge, held)| {
-            charge.rate > held.rate || charge.buffer > held.buffer || charge.peak > held.peak
+            let sends_more = is_measured && charge.peak > held.peak;
+            charge.rate > held.rate || charge.buffer > held.buffer || sends_more
         });
         if grows { None } else { self.exchange_for(id, changes, charges).ok() }
     }

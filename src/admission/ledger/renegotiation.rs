@@ -107,7 +107,9 @@ impl Ledger {
         };
         let wanted = self.another_reservation(id, flowspecs).map_err(|_| too_many.clone())?;
         let charge = wanted.capped().unwrap_or(wanted.charge);
-        if charge.exceeds(&wanted.held()) {
+        // What the flow would hold of it: a group's member is not measured, and holds no peak.
+        let held = wanted.old.clone().costing(&charge).charge(charge.tspec);
+        if held.exceeds(&wanted.held()) {
             return Err(too_many);
         }
         self.exchange(&wanted, charge).map_err(|_| too_many)
