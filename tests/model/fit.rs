@@ -6,9 +6,23 @@ use crate::FOREVER;
 use crate::policy::{BUFFER, CLIENT_FLOWS, CLIENT_HORIZON, CLIENT_RATE, CLIENT_SETUP, ClassModel};
 use crate::recount::{Charge, Flow, Group, Recount};
 
+/// What an interface or a class may have too little of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Limit {
+    Flows,
+    ClassFlows(String),
+    Buffer(usize),
+    Budget(usize),
+    Share(String, usize),
+    /// Of the types inside this one, with it.
+    Doll(u64, usize),
+    /// What the MAR model leaves for classes that are above their shares.
+    BelowThreshold(usize),
+}
+
 impl Recount {
-    /// Whether the interface and the class model have the rate of a flow in a direction.
-    fn has_rate(&self, flow: &Flow, direction: usize) -> bool {
+    /// Which limits of the interface and of the class model are too small for the rate of a flow in a direction.
+    fn lacks_rate(&self, flow: &Flow, direction: usize) -> Vec<Limit> {
         let charge = flow.charges[direction];
         // Only a measured flow may use what was measured as unused.
         let is_measured = flow.group.is_none() && charge.peak > 0 && flow.start <= self.now;
@@ -20,30 +34,46 @@ impl Recount {
             declared - unused(counts)
         };
         let budget = self.budget(direction);
-        if used(&|_| true) + charge.rate > budget {
-            return false;
-        }
-        let Some((name, class)) = self.class(flow.class.as_deref()) else { return true };
+        let mut lacks = Vec::new();
+        let mut needs = |fits: bool, limit: Limit| lacks.extend((!fits).then_some(limit));
+        needs(used(&|_| true) + charge.rate <= budget, Limit::Budget(direction));
+        let Some((name, class)) = self.class(flow.class.as_deref()) else { return lacks };
         let share = class.share.of(budget);
         match self.variant.class_model {
-            ClassModel::Mam => used(&|class| class == Some(name)) + charge.rate <= share,
-            ClassModel::Rdm => (1..=class.class_type).all(|class_type| {
+            ClassModel::Mam => {
+                let fits = used(&|class| class == Some(name)) + charge.rate <= share;
+                needs(fits, Limit::Share(name.to_owned(), direction));
+            }
+            ClassModel::Rdm => (1..=class.class_type).for_each(|class_type| {
                 let of_types = used(&|class| self.class_type(class) >= class_type);
                 let shares = self.stated_classes().filter(|class| class.class_type == class_type);
-                of_types + charge.rate <= shares.map(|class| class.share.of(budget)).sum::<u64>()
+                let fits = of_types + charge.rate <= shares.map(|class| class.share.of(budget)).sum::<u64>();
+                needs(fits, Limit::Doll(class_type, direction));
             }),
             // Moment by moment: the threshold binds only while the class is above its share.
-            ClassModel::Mar => self.moments(flow.start, flow.end).all(|at| {
-                let used = |counts: &dyn Fn(Option<&str>) -> bool| {
-                    self.rate(at, direction, counts).saturating_sub(unused(counts))
-                };
-                used(&|class| class == Some(name)) <= share
-                    || used(&|_| true) + charge.rate <= budget - budget / 100
-            }),
+            ClassModel::Mar => {
+                let fits = self.moments(flow.start, flow.end).all(|at| {
+                    let used = |counts: &dyn Fn(Option<&str>) -> bool| {
+                        self.rate(at, direction, counts).saturating_sub(unused(counts))
+                    };
+                    used(&|class| class == Some(name)) <= share
+                        || used(&|_| true) + charge.rate <= budget - budget / 100
+                });
+                needs(fits, Limit::BelowThreshold(direction));
+            }
         }
+        lacks
     }
 
-    fn class_type(&self, class: Option<&str>) -> u64 {
+    /// Whether a class has more than its share now or later.
+    pub(crate) fn is_above_share(&self, name: &str, direction: usize) -> bool {
+        let Some((name, class)) = self.class(Some(name)) else { return false };
+        let used =
+            self.largest(self.now, FOREVER, |at| self.rate(at, direction, |class| class == Some(name)));
+        used > class.share.of(self.budget(direction))
+    }
+
+    pub(crate) fn class_type(&self, class: Option<&str>) -> u64 {
         self.class(class).map_or(0, |(_, class)| class.class_type)
     }
 
@@ -53,49 +83,62 @@ impl Recount {
         self.largest(flow.start, flow.end, count)
     }
 
-    /// Whether a flow's interface, the one below it and the class have room for the flow. `held` is what it had before.
+    /// Whether a flow's interface, the one below it and the class have capacity for the flow. `held` is what it had before.
     pub(crate) fn fits_now(&self, flow: &Flow, held: Option<&Flow>) -> bool {
         self.wire(flow.link).all(|link| self.on(link).fits_here(flow, held))
     }
 
     /// The same of the interface whose sums are counted.
     pub(crate) fn fits_here(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+        self.lacks_here(flow, held).is_empty()
+    }
+
+    /// What the interface whose sums are counted lacks for a flow.
+    pub(crate) fn lacks_here(&self, flow: &Flow, held: Option<&Flow>) -> Vec<Limit> {
+        let mut lacks = Vec::new();
         if held.is_none() {
             let class_limit = self.class(flow.class.as_deref()).and_then(|(_, class)| class.max_flows);
             let is_here = |other: &Flow| self.counts(other.link);
             let of_class = |other: &Flow| is_here(other) && other.class == flow.class;
-            let is_class_full = class_limit.is_some_and(|most| self.most_flows(flow, of_class) >= most);
-            let is_full = self.is_on(0) && self.most_flows(flow, is_here) >= self.variant.max_flows();
-            if is_class_full || is_full {
-                return false;
+            if let Some(name) = &flow.class
+                && class_limit.is_some_and(|most| self.most_flows(flow, of_class) >= most)
+            {
+                lacks.push(Limit::ClassFlows(name.clone()));
+            }
+            if self.is_on(0) && self.most_flows(flow, is_here) >= self.variant.max_flows() {
+                lacks.push(Limit::Flows);
             }
         }
-        self.has_capacity(flow, held)
+        lacks.extend(self.lacks_capacity(flow, held));
+        lacks
     }
 
     /// The same without the limits on the number of flows.
-    fn has_capacity(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+    fn lacks_capacity(&self, flow: &Flow, held: Option<&Flow>) -> Vec<Limit> {
         if let Some(id) = flow.group.as_deref() {
-            return self.member_fits(id, flow, held);
+            return self.lacks_for_member(id, flow, held);
         }
-        (0..2).all(|direction| {
+        let lacks = |direction: usize| {
             let before = held.map_or(Charge::default(), |held| held.charges[direction]);
             let charge = flow.charges[direction];
             let buffer =
                 || self.largest(flow.start, flow.end, |at| self.buffer(at, direction)) + charge.buffer;
             let has_buffer = !self.is_on(0) || charge.buffer <= before.buffer || buffer() <= BUFFER;
-            has_buffer && (charge.rate <= before.rate || self.has_rate(flow, direction))
-        })
+            let grows = charge.rate > before.rate;
+            let rate = if grows { self.lacks_rate(flow, direction) } else { Vec::new() };
+            (!has_buffer).then_some(Limit::Buffer(direction)).into_iter().chain(rate)
+        };
+        (0..2).flat_map(lacks).collect()
     }
 
-    /// Whether a flow would have room if nothing else were reserved.
+    /// Whether a flow would fit if nothing else were reserved.
     pub(crate) fn would_fit_alone(&self, flow: &Flow) -> bool {
         let mut alone = self.clone();
         let group = flow.group.as_deref();
         alone.flows.retain(|other| group.is_some_and(|group| other.is_in(group)));
         alone.groups.retain(|id, _| group == Some(id));
         alone.allows_rates(flow.class.as_deref(), &flow.charges, &Default::default())
-            && alone.wire(flow.link).all(|link| alone.on(link).has_capacity(flow, None))
+            && alone.wire(flow.link).all(|link| alone.on(link).lacks_capacity(flow, None).is_empty())
     }
 
     /// Whether a class allows flows of these rates, or rates that are no higher than before.
@@ -156,12 +199,12 @@ impl Recount {
                 && group.bucket[direction].is_none_or(|most| has(|charge| charge.bucket, most))
     }
 
-    /// Whether the interface and the group's class have room for a shared group with one more member. At each moment the
-    /// group is charged its largest member.
-    fn member_fits(&self, id: &str, flow: &Flow, held: Option<&Flow>) -> bool {
+    /// What the interface and the group's class lack for a shared group with one more member. At each moment the group is
+    /// charged its largest member.
+    fn lacks_for_member(&self, id: &str, flow: &Flow, held: Option<&Flow>) -> Vec<Limit> {
         let group = &self.groups[id];
         if group.mode == GroupMode::Envelope {
-            return true;
+            return Vec::new();
         }
         let taken = |moment: u64, with: Option<&Flow>| {
             let members = self.flows.iter().filter(|other| other.is_in(id)).chain(with);
@@ -178,17 +221,18 @@ impl Recount {
         rest.remove_group(id);
         let members = self.flows.iter().filter(|other| other.is_in(id)).chain(held).chain([flow]);
         let changes = members.flat_map(|member| [member.start, member.end]).collect();
-        rest.group_fits(group, changes, |moment| (taken(moment, Some(flow)), taken(moment, held)))
+        rest.lacks_for_group(group, changes, |moment| (taken(moment, Some(flow)), taken(moment, held)))
     }
 
-    /// Whether the interface whose sums are counted has room for a group that takes the first of `taken` at each moment, and has held the second. They
+    /// What the interface whose sums are counted lacks for a group that takes the first of `taken` at each moment, and has held the second. They
     /// change at the moments `changes` only.
-    pub(crate) fn group_fits(
+    pub(crate) fn lacks_for_group(
         &self,
         group: &Group,
         mut changes: Vec<u64>,
         taken: impl Fn(u64) -> ([Charge; 2], [Charge; 2]),
-    ) -> bool {
+    ) -> Vec<Limit> {
+        let mut lacks = Vec::new();
         changes.retain(|moment| (self.now + 1..FOREVER).contains(moment));
         changes.sort_unstable();
         let mut start = self.now;
@@ -197,12 +241,10 @@ impl Recount {
             let differs = |moment: &u64| *moment > start && taken(*moment) != step;
             let end = changes.iter().copied().find(differs).unwrap_or(FOREVER);
             let [new, old] = [step.0, step.1].map(|charges| Flow { start, end, ..group.as_flow(charges) });
-            if !self.fits_here(&new, Some(&old)) {
-                return false;
-            }
+            lacks.extend(self.lacks_here(&new, Some(&old)));
             start = end;
         }
-        true
+        lacks
     }
 
     /// Removes a group with its members.

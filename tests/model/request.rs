@@ -2,7 +2,9 @@
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Moment, Qos, Rate, ServiceType};
 use gqos::admission::{GroupRequest, Request};
+use gqos::policy::GroupMode;
 
+use crate::fit::Limit;
 use crate::policy::{ERROR_TERMS, LINKS};
 use crate::recount::{Charge, Flow, Group, Recount};
 use crate::{FOREVER, HORIZON};
@@ -136,7 +138,7 @@ impl Recount {
         Ok(Admitted { rate, preempted })
     }
 
-    /// Preempts flows for one that has no room, and gives them.
+    /// Preempts flows for one that does not fit, and gives them.
     fn displace(&mut self, flow: &Flow, setup: u8) -> Option<Vec<String>> {
         if !self.variant.preemption {
             return None;
@@ -149,7 +151,7 @@ impl Recount {
         Some(preempted)
     }
 
-    /// The refusal of a flow that has no room. One whose class or group takes no flows any more waits for nothing.
+    /// The refusal of a flow that does not fit. One whose class or group takes no flows any more waits for nothing.
     fn refused(&self, flow: &Flow) -> Refused {
         let is_orphan = flow.class.is_some() && self.class(flow.class.as_deref()).is_none();
         let is_closing = flow.group.as_deref().is_some_and(|id| self.groups[id].closing);
@@ -172,16 +174,49 @@ impl Recount {
         Ok(())
     }
 
-    /// Whether an interface has too little for a flow that waits, in place of what it has where it has something.
-    pub(crate) fn is_lacking(&self, request: &Request, link: usize) -> bool {
+    /// What the interfaces lack for a flow that waits, in place of what it has where it has something.
+    pub(crate) fn lacks(&self, request: &Request) -> Vec<(usize, Limit)> {
+        let Some((rest, flow, held)) = self.without_held(request) else { return Vec::new() };
+        let lacks =
+            |link| rest.on(link).lacks_here(&flow, held.as_ref()).into_iter().map(move |limit| (link, limit));
+        rest.wire(flow.link).flat_map(lacks).collect()
+    }
+
+    /// What a flow that waits takes some of, in place of what it has where it has something.
+    pub(crate) fn demands(&self, request: &Request) -> Vec<(usize, Limit)> {
+        let Some((rest, flow, held)) = self.without_held(request) else { return Vec::new() };
+        let mut limits = Vec::new();
+        if held.is_none() {
+            limits.push(Limit::Flows);
+            limits.extend(flow.class.clone().map(Limit::ClassFlows));
+        }
+        let group = flow.group.as_deref().map(|id| &self.groups[id]);
+        let class = group.map_or(&flow.class, |group| &group.class);
+        let of_group = group.is_some_and(|group| group.mode == GroupMode::Envelope);
+        for direction in (0..2).filter(|_| !of_group) {
+            let before = held.as_ref().map_or(Charge::default(), |held| held.charges[direction]);
+            let charge = flow.charges[direction];
+            limits.extend((charge.buffer > before.buffer).then_some(Limit::Buffer(direction)));
+            if charge.rate > before.rate {
+                limits.push(Limit::Budget(direction));
+                limits.extend(class.clone().map(|class| Limit::Share(class, direction)));
+                let innermost = self.class_type(class.as_deref());
+                limits.extend((1..=innermost).map(|class_type| Limit::Doll(class_type, direction)));
+            }
+        }
+        rest.wire(flow.link).flat_map(|link| limits.iter().map(move |limit| (link, limit.clone()))).collect()
+    }
+
+    /// A flow that waits with what it waits for and what it has, and the other reservations.
+    fn without_held(&self, request: &Request) -> Option<(Self, Flow, Option<Flow>)> {
         let mut rest = self.clone();
         let held = self.flows.iter().position(|flow| flow.id == request.id).map(|at| rest.flows.remove(at));
-        let Some((flow, _)) = rest.flow_for(request) else { return false };
+        let (flow, _) = rest.flow_for(request)?;
         let flow = match &held {
             Some(held) => Flow { charges: flow.charges, start: held.start.max(self.now), ..held.clone() },
             None => flow,
         };
-        rest.wire(flow.link).any(|below| below == link) && !rest.on(link).fits_here(&flow, held.as_ref())
+        Some((rest, flow, held))
     }
 
     /// The first moment at which a request would be admitted without preemption.
@@ -315,7 +350,8 @@ impl Recount {
             let held = earlier.map_or([Charge::default(); 2], |_| taken(self, moment));
             (taken(&joined, moment), held)
         };
-        let fits_now = rest.wire(0).all(|link| rest.on(link).group_fits(&group, changes.clone(), step));
+        let fits_now =
+            rest.wire(0).all(|link| rest.on(link).lacks_for_group(&group, changes.clone(), step).is_empty());
         if !fits_now {
             return false;
         }

@@ -2,7 +2,7 @@
 
 use gqos::admission::Request;
 
-use crate::policy::LINKS;
+use crate::fit::Limit;
 use crate::recount::Recount;
 
 /// How long a notified flow may take to request again, in microseconds.
@@ -47,8 +47,8 @@ impl Recount {
         self.waiting.retain(|waiter| !is_over(waiter));
     }
 
-    /// Notifies the flows that fit now, each beside what those before it were notified of; none on an interface after the
-    /// first that lacks capacity there. What is notified of is not reserved.
+    /// Notifies the flows that fit now, each beside what those before it were notified of; none that competes for what an
+    /// earlier one lacks. What is notified of is not reserved.
     pub(crate) fn notify(&mut self) -> Vec<String> {
         let now = self.now;
         let mut notified = Vec::new();
@@ -57,11 +57,10 @@ impl Recount {
         }
         let mut tried = self.clone();
         tried.variant.preemption = false;
-        let mut full = [false; 2];
+        let mut lacked = Vec::new();
         for waiter in &mut self.waiting {
             let request = Request { start: None, ..waiter.request.clone() };
-            let own = LINKS.iter().position(|name| *name == request.interface).unwrap();
-            if tried.wire(own).any(|link| full[link]) {
+            if tried.competes(&request, &lacked) {
                 continue;
             }
             match tried.try_waiter(&request) {
@@ -70,13 +69,21 @@ impl Recount {
                     notified.push(request.id);
                 }
                 Ok(()) => {}
-                Err(refused) if refused.may_fit_later => {
-                    full[own] = true;
-                    full[1] |= tried.is_lacking(&request, 1);
-                }
+                Err(refused) if refused.may_fit_later => lacked.extend(tried.lacks(&request)),
                 Err(_) => {}
             }
         }
         notified
+    }
+
+    /// Whether a flow that waits takes some of what those before it lack. What a class above its share may use is less than
+    /// what the others may use, and these do not compete for it.
+    fn competes(&self, request: &Request, lacked: &[(usize, Limit)]) -> bool {
+        self.demands(request).into_iter().any(|(link, limit)| {
+            let is_lacked = |limit| lacked.contains(&(link, limit));
+            is_lacked(limit.clone())
+                || matches!(&limit, Limit::Share(class, direction)
+                    if is_lacked(Limit::BelowThreshold(*direction)) && self.on(link).is_above_share(class, *direction))
+        })
     }
 }

@@ -9,6 +9,7 @@ use super::footprint::Footprint;
 use super::measured::MeasuredFlows;
 use super::profile::{Demand, Profile};
 use super::rank::ChargedRank;
+use super::resource::Resource;
 use super::state::Account;
 use super::usage::AccountUse;
 use super::window::Window;
@@ -82,7 +83,7 @@ impl<'a> Headroom<'a> {
     }
 }
 
-impl FitContext<'_> {
+impl<'a> FitContext<'a> {
     /// Whether a flow may use what is measured as unused.
     pub(crate) fn relieves(&self, footprint: &Footprint) -> bool {
         let is_measured = Direction::BOTH.iter().any(|&direction| footprint.is_measured(direction));
@@ -101,6 +102,32 @@ impl FitContext<'_> {
             return 0;
         }
         self.counted.relief(direction, self.now, counts)
+    }
+
+    /// What the interface's budget leaves for a flow.
+    fn link_headroom(&self, direction: Direction, footprint: &Footprint, budget: Rate) -> Headroom<'a> {
+        let relief = self.relief_for(direction, footprint, |_, _| true);
+        let declared = self.usage.reserved.get(direction);
+        Headroom::new(declared, relief, budget.get(), vec![footprint.window], self.now)
+    }
+
+    /// What BC_b leaves for a flow, for every class type that its own is inside of. BC_0 is the budget, which is checked
+    /// anyway.
+    fn doll_headrooms(
+        &self,
+        direction: Direction,
+        footprint: &Footprint,
+        budget: Rate,
+    ) -> impl Iterator<Item = (usize, Headroom<'a>)> {
+        let innermost = self.class.map_or(0, |(_, _, class)| usize::from(class.class_type));
+        (1..=innermost).filter_map(move |doll| {
+            let constraint = doll_size(self.policy, doll, budget)?;
+            let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
+            let relief = self.relief_for(direction, footprint, inside);
+            let taken = self.usage.dolls[doll].get(direction);
+            let headroom = Headroom::new(taken, relief, constraint, vec![footprint.window], self.now);
+            Some((doll, headroom.of(Scope::Type(doll))))
+        })
     }
 
     /// Whether the flow may take the place of others.
@@ -218,9 +245,8 @@ impl Account {
         if self.fits_always(context, direction, footprint, budget) {
             return Ok(());
         }
-        let relief = context.relief_for(direction, footprint, |_, _| true);
-        let (declared, now) = (context.usage.reserved.get(direction), context.now);
-        let link = Headroom::new(declared, relief, budget.get(), vec![footprint.window], now);
+        let now = context.now;
+        let link = context.link_headroom(direction, footprint, budget);
         let share = self.class_headroom(context, direction, footprint, &link);
         let narrower = share.as_ref().filter(|share| !share.fits(rate) && share.left < link.left);
         let binding = match narrower {
@@ -316,16 +342,9 @@ impl Account {
                     }
                 }
             }
-            // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
             ClassModel::Rdm => {
-                let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
-                    let constraint = doll_size(context.policy, doll, budget)?;
-                    let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
-                    let relief = context.relief_for(direction, footprint, inside);
-                    let taken = usage.dolls[doll].get(direction);
-                    Some(Headroom::new(taken, relief, constraint, always(), now).of(Scope::Type(doll)))
-                });
-                dolls.min_by_key(|doll| doll.left)
+                let dolls = context.doll_headrooms(direction, footprint, budget);
+                dolls.map(|(_, headroom)| headroom).min_by_key(|headroom| headroom.left)
             }
             // RFC 4126, table 1: within the share, equality included, anything that fits the link; while the class is
             // above it, only what leaves the threshold free. The link may carry less then than at other moments.
@@ -336,6 +355,36 @@ impl Account {
                 (!above.is_empty()).then(|| Headroom::new(link.declared, link.relief, limit, above, now))
             }
         }
+    }
+
+    /// What is too scarce for the charge of a footprint in a direction: the budget, and what the class model leaves.
+    pub(crate) fn lacked_rates(
+        &self,
+        context: &FitContext<'_>,
+        direction: Direction,
+        footprint: &Footprint,
+    ) -> Vec<Resource> {
+        let Some(budget) = self.budget(context.interface, direction) else {
+            return vec![Resource::Budget(direction)];
+        };
+        let rate = *footprint.charged.get(direction);
+        let link = context.link_headroom(direction, footprint, budget);
+        let mut lacked = Vec::new();
+        lacked.extend((!link.fits(rate)).then_some(Resource::Budget(direction)));
+        let Some((number, ..)) = context.class else { return lacked };
+        let of_class = match context.interface.class_model {
+            ClassModel::Mam => Resource::Share(number, direction),
+            ClassModel::Mar(_) => Resource::BelowThreshold(direction),
+            ClassModel::Rdm => {
+                let dolls = context.doll_headrooms(direction, footprint, budget);
+                let scarce = dolls.filter(|(_, headroom)| !headroom.fits(rate));
+                lacked.extend(scarce.map(|(doll, _)| Resource::Doll(doll, direction)));
+                return lacked;
+            }
+        };
+        let left = self.class_headroom(context, direction, footprint, &link);
+        lacked.extend(left.is_some_and(|left| !left.fits(rate)).then_some(of_class));
+        lacked
     }
 
     /// Every limit that a footprint has to meet, as [`check`](Self::check) has it, where these limits depend on nothing but

@@ -140,6 +140,11 @@ impl MeasuredFlows {
         self.known.get(direction).rate + fresh.sum::<u128>()
     }
 
+    /// Whether the last measurement stops counting after one moment and by another.
+    pub(crate) fn ends_between(&self, before: Moment, now: Moment) -> bool {
+        before < self.good_until && self.good_until <= now
+    }
+
     /// By how much the flows take less than they have declared.
     pub(crate) fn relief(&self, direction: Direction, now: Moment) -> u64 {
         if now >= self.good_until {

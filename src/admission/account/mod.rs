@@ -19,7 +19,8 @@
 //!
 //! 1. `Account::new` for a policy's interface, `Account::observe_link` with what the kernel reports.
 //! 2. `Account::advance` to the present, before anything else is asked of it.
-//! 3. For a request: its charge, its footprint, then [`fit`] for each limit.
+//! 3. For a request: its charge, its footprint, then [`fit`] for each limit; [`lacking`] gives every
+//!    [`Resource`](resource::Resource) that is too scarce.
 //! 4. `Account::book` for what fits, and `Account::unbook` with the same footprint at its end.
 //! 5. [`recount`] in debug builds and model tests: the sums against those of everything that is booked.
 
@@ -33,6 +34,7 @@ pub(crate) mod fit;
 pub(crate) mod flows;
 pub(crate) mod footprint;
 pub(crate) mod holders;
+pub(crate) mod lacking;
 pub(crate) mod measured;
 pub(crate) mod names;
 pub(crate) mod parents;
@@ -41,6 +43,7 @@ pub(crate) mod profile;
 pub(crate) mod proof;
 pub(crate) mod rank;
 pub(crate) mod recount;
+pub(crate) mod resource;
 pub(crate) mod sorted;
 pub(crate) mod state;
 pub(crate) mod steps;

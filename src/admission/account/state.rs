@@ -300,6 +300,11 @@ impl Account {
         relief.fold(0, u64::saturating_add)
     }
 
+    /// Whether what was measured of a class stops counting after one moment and by another.
+    pub(crate) fn relief_ends_between(&self, before: Moment, now: Moment) -> bool {
+        self.measured.values().any(|measured| measured.ends_between(before, now))
+    }
+
     /// What is reserved now, as it was declared.
     pub(crate) fn declared(&self, direction: Direction) -> u64 {
         self.usage.reserved.get(direction).current()

@@ -143,7 +143,7 @@ impl Ledger {
         for gone in decision.preempted().iter().chain(decision.shed()) {
             self.waiting.leave(gone);
         }
-        if frees || std::mem::take(&mut self.risen) || decision.ended_any() {
+        if std::mem::take(&mut self.risen) || frees || decision.ended_any() {
             decision.notified = self.notify_waiting();
         }
     }
@@ -151,7 +151,7 @@ impl Ledger {
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
         let request = &ladder.request;
         let Request { id, interface, .. } = request;
-        let was_notified = self.waiting.was_notified_of(request);
+        let was_notified = self.waiting.is_settled && self.waiting.was_notified_of(request);
         let TriedRenditions { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let took_all = was_notified && result.is_ok() && rendition.is_none();
         let waiting = match &result {
@@ -160,7 +160,7 @@ impl Ledger {
                 self.waiting.has(id)
             }
             // The flow waits for its best rendition, whether or not it got a lower one.
-            _ if may_wait && self.waiting.join(request) => true,
+            _ if may_wait && self.wait(request) => true,
             // The capacity of which it was notified, and which it did not take, is free for the flows behind it.
             _ => {
                 self.risen |= self.waiting.leave(id) && !took_all;
@@ -168,8 +168,9 @@ impl Ledger {
             }
         };
         if let Ok(Grant { preempted, .. }) = &result {
-            // Either can take from a flow that was notified the right to what it was notified of.
-            self.risen |= !preempted.is_empty() || !took_all && self.waiting.competes(request);
+            // Each of these can keep a waiting flow from what it was notified of, or delays others for: that is free then.
+            let takes_from_notified = !took_all && self.waiting.notified() > 0;
+            self.risen |= !preempted.is_empty() || takes_from_notified || self.waiting.competes(request);
         }
         *grant = result.as_ref().ok().cloned();
         let rendition = rendition.or_else(|| ladder.first.clone());

@@ -99,6 +99,7 @@ impl Ledger {
         self.tidy(&group.footprint);
         let charged = group.footprint.charged;
         self.groups.insert(key, group);
+        self.relane_group(id);
         self.debug_check();
         Ok(Grant {
             charged,
@@ -158,6 +159,7 @@ impl Ledger {
         if gone {
             self.end_group(id);
         }
+        self.relane_group(id);
         self.debug_check();
         Ok(gone)
     }

@@ -13,6 +13,7 @@
 //!   [`preemption`] and [`victims`] choose the flows that are preempted for it, [`alternative`] what would fit in its place.
 //! - **Changing**: [`renegotiation`] at once and [`pending_renegotiation`] in two steps; [`groups`], [`measurement`] and [`peers`] for
 //!   the operations of these names; [`capacity`] for a link's rate, [`reload`] for a policy.
+//! - **Waiting**: [`lanes`] says which flows compete for what, [`waiting`] notifies them in order.
 //! - **Reading**: [`views`], [`class_totals`], and [`earliest`] for the first moment at which a flow would fit.
 //!
 //! # Order of calls
@@ -37,6 +38,7 @@ pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod invariants;
 mod keep;
+pub(crate) mod lanes;
 pub(crate) mod measurement;
 mod operations;
 pub(crate) mod peers;

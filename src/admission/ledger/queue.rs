@@ -1,18 +1,23 @@
 //! The queue of flows that wait for capacity: they were refused for lack of it, or got a lower rendition.
 //!
-//! Flows are notified in the order in which they were refused: on an interface, no flow is notified before one that has
-//! waited longer there, and capacity of which one flow was notified is not offered to another. A notification reserves
-//! nothing: the first request gets the capacity. A notified flow that does not request again within [`GRACE`] loses its
-//! place, and so does a flow whose reservation would have ended by then.
+//! Flows are notified in the order in which they were refused: no flow is notified of something, such as a budget or a
+//! class's share, that is too scarce for a flow that has waited longer, and what one flow was notified of is not offered to
+//! another. A notification reserves nothing: the first request gets the capacity. A notified flow that does not request
+//! again within [`GRACE`] loses its place, and so does a flow whose reservation would have ended by then. At most
+//! [`MOST_NOTIFIED`] flows of one [lane](Lane) are notified at once: the others follow as these request again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Micros, Moment};
 
+use crate::admission::account::resource::Resource;
 use crate::admission::request::Request;
 
 /// How long a notified flow may take to request again.
 pub const GRACE: Micros = Micros::new(5_000_000);
+
+/// How many flows of one lane are notified at once: each is tried again whenever others are looked for.
+pub(crate) const MOST_NOTIFIED: usize = 16;
 
 /// The most flows that may wait at once.
 const MOST_WAITING: usize = 10_000;
@@ -23,18 +28,23 @@ pub(crate) struct WaitingQueue {
     pub(crate) queue: BTreeMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
     places: BTreeMap<String, u64>,
-    /// The places of each interface's flows.
-    by_interface: BTreeMap<String, BTreeSet<u64>>,
+    /// The places of the flows that compete for the same.
+    lanes: BTreeMap<Lane, BTreeSet<u64>>,
     /// When flows lose their places, with the places.
     due: BTreeSet<(Moment, u64)>,
-    /// Whose limits the notified flows count against.
-    notified: NotifiedOf,
+    /// Whose limits the flows count against.
+    waiting_of: WaitingOf,
+    /// How many flows were notified.
+    notified: usize,
+    /// Whether every notified flow still fitted when flows were last notified, and no lane had more flows than
+    /// [`MOST_NOTIFIED`]: then nothing is free for others where a notified flow takes what it was notified of.
+    pub(crate) is_settled: bool,
     next: u64,
 }
 
-/// How many flows were notified of each client and of each group.
+/// How many flows of each client and of each group wait.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct NotifiedOf {
+struct WaitingOf {
     clients: BTreeMap<String, usize>,
     groups: BTreeMap<String, usize>,
 }
@@ -42,33 +52,42 @@ struct NotifiedOf {
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingRequest {
     pub(crate) request: Request,
+    pub(crate) lane: Lane,
     /// Once it is notified: until when it may request again.
     pub(crate) notified_until: Option<Moment>,
 }
 
-/// The places of the flows that may be notified, in order: those of an interface until it is full.
+/// The resources of which a flow takes some: flows of one lane compete for the same on the same interface.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Lane {
+    /// The interface's number.
+    pub(crate) interface: u32,
+    pub(crate) resources: Vec<Resource>,
+}
+
+/// The places of the flows that may be notified, in order: those of a lane until it is blocked.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// The next place of each interface that is not full.
+    /// The next place of each lane that is not blocked.
     heads: BTreeSet<u64>,
 }
 
 impl Walk {
     /// Before the first place.
     pub(crate) fn begin(queue: &WaitingQueue) -> Self {
-        Self { heads: queue.by_interface.values().filter_map(|places| places.first().copied()).collect() }
+        Self { heads: queue.lanes.values().filter_map(|places| places.first().copied()).collect() }
     }
 
-    /// The next flow with its place. Without [`go_on`](Self::go_on) its interface counts as full.
+    /// The next flow with its place. Without [`go_on`](Self::go_on) its lane is blocked.
     pub(crate) fn next<'a>(&mut self, queue: &'a WaitingQueue) -> Option<(u64, &'a WaitingRequest)> {
         let place = self.heads.pop_first()?;
         queue.queue.get(&place).map(|waiter| (place, waiter))
     }
 
-    /// The interface of the flow at a place is not full: the flows behind it there may be notified as well.
+    /// The lane of the flow at a place is not blocked: the flows behind it there may be notified as well.
     pub(crate) fn go_on(&mut self, queue: &WaitingQueue, place: u64) {
-        let interface = queue.queue.get(&place).map(|waiter| &waiter.request.interface);
-        let places = interface.and_then(|interface| queue.by_interface.get(interface));
+        let lane = queue.queue.get(&place).map(|waiter| &waiter.lane);
+        let places = lane.and_then(|lane| queue.lanes.get(lane));
         let behind = places.and_then(|places| places.range(place + 1..).next());
         self.heads.extend(behind);
     }
@@ -81,7 +100,7 @@ impl WaitingRequest {
     }
 }
 
-impl NotifiedOf {
+impl WaitingOf {
     fn add(&mut self, request: &Request) {
         let count = |counts: &mut BTreeMap<String, usize>, name: &Option<String>| {
             if let Some(name) = name {
@@ -141,29 +160,27 @@ impl WaitingQueue {
 
     fn insert(&mut self, place: u64, waiter: WaitingRequest) {
         self.due.extend(waiter.due().map(|at| (at, place)));
-        if waiter.notified_until.is_some() {
-            self.notified.add(&waiter.request);
-        }
+        self.notified += usize::from(waiter.notified_until.is_some());
+        self.waiting_of.add(&waiter.request);
         self.places.insert(waiter.request.id.clone(), place);
-        self.by_interface.entry(waiter.request.interface.clone()).or_default().insert(place);
+        self.lanes.entry(waiter.lane.clone()).or_default().insert(place);
         self.queue.insert(place, waiter);
     }
 
     fn remove(&mut self, place: u64) -> Option<WaitingRequest> {
         let waiter = self.queue.remove(&place)?;
         self.places.remove(&waiter.request.id);
-        if let Some(places) = self.by_interface.get_mut(&waiter.request.interface) {
+        if let Some(places) = self.lanes.get_mut(&waiter.lane) {
             places.remove(&place);
             if places.is_empty() {
-                self.by_interface.remove(&waiter.request.interface);
+                self.lanes.remove(&waiter.lane);
             }
         }
         if let Some(at) = waiter.due() {
             self.due.remove(&(at, place));
         }
-        if waiter.notified_until.is_some() {
-            self.notified.remove(&waiter.request);
-        }
+        self.notified -= usize::from(waiter.notified_until.is_some());
+        self.waiting_of.remove(&waiter.request);
         Some(waiter)
     }
 
@@ -172,9 +189,28 @@ impl WaitingQueue {
         self.places.contains_key(id)
     }
 
-    /// Whether an admitted flow shares the limits of its client or of its group with a flow that was notified.
+    /// Whether an admitted flow shares the limits of its client or of its group with a flow that waits: one that these
+    /// limits refuse delays no other any more.
     pub(crate) fn competes(&self, admitted: &Request) -> bool {
-        self.notified.shares_limits_with(admitted)
+        self.waiting_of.shares_limits_with(admitted)
+    }
+
+    /// Whether a flow of a group waits.
+    pub(crate) fn has_of_group(&self, group: &str) -> bool {
+        self.waiting_of.groups.contains_key(group)
+    }
+
+    /// How many flows were notified, and have not requested again.
+    pub(crate) const fn notified(&self) -> usize {
+        self.notified
+    }
+
+    /// Whether a flow waits for just this in this lane, and was not notified.
+    pub(crate) fn has_request(&self, request: &Request, lane: &Lane) -> bool {
+        let waiter = self.places.get(&request.id).and_then(|place| self.queue.get(place));
+        waiter.is_some_and(|waiter| {
+            waiter.notified_until.is_none() && waiter.request == *request && waiter.lane == *lane
+        })
     }
 
     /// Whether a flow was notified of just what it requests now, to begin now. Where it gets that, the other flows can be
@@ -188,8 +224,8 @@ impl WaitingQueue {
     }
 
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
-    pub(crate) fn join(&mut self, request: &Request) -> bool {
-        let waiter = WaitingRequest { request: request.clone(), notified_until: None };
+    pub(crate) fn join(&mut self, request: &Request, lane: Lane) -> bool {
+        let waiter = WaitingRequest { request: request.clone(), lane, notified_until: None };
         if let Some(place) = self.places.get(&request.id).copied() {
             self.remove(place);
             self.insert(place, waiter);
@@ -203,6 +239,15 @@ impl WaitingQueue {
         true
     }
 
+    /// Puts each flow in the lane that `lane_of` gives.
+    pub(crate) fn relane(&mut self, mut lane_of: impl FnMut(&Request) -> Lane) {
+        self.lanes.clear();
+        for (place, waiter) in &mut self.queue {
+            waiter.lane = lane_of(&waiter.request);
+            self.lanes.entry(waiter.lane.clone()).or_default().insert(*place);
+        }
+    }
+
     /// Asserts that the queue and its index agree, and that it is within its limit.
     pub(crate) fn invariants(&self) {
         assert!(self.queue.len() <= MOST_WAITING, "{} flows wait", self.queue.len());
@@ -212,17 +257,18 @@ impl WaitingQueue {
             assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
             assert!(*place < self.next, "{id}: its place is not given out");
         }
-        let mut by_interface: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        for (place, WaitingRequest { request, .. }) in &self.queue {
-            by_interface.entry(request.interface.clone()).or_default().insert(*place);
+        let mut lanes: BTreeMap<Lane, BTreeSet<u64>> = BTreeMap::new();
+        for (place, waiter) in &self.queue {
+            lanes.entry(waiter.lane.clone()).or_default().insert(*place);
         }
-        assert_eq!(self.by_interface, by_interface, "the places of each interface's flows");
+        assert_eq!(self.lanes, lanes, "the places of the flows that compete for the same");
         let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
         assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
-        let mut notified = NotifiedOf::default();
-        let waiters = self.queue.values().filter(|waiter| waiter.notified_until.is_some());
-        waiters.for_each(|waiter| notified.add(&waiter.request));
-        assert_eq!(self.notified, notified, "the clients and the groups of the notified flows");
+        let notified = self.queue.values().filter(|waiter| waiter.notified_until.is_some());
+        assert_eq!(self.notified, notified.count(), "the notified flows");
+        let mut waiting_of = WaitingOf::default();
+        self.queue.values().for_each(|waiter| waiting_of.add(&waiter.request));
+        assert_eq!(self.waiting_of, waiting_of, "the clients and the groups of the flows that wait");
     }
 
     /// Removes a flow from the queue. Returns whether it waited.
@@ -238,26 +284,30 @@ mod tests {
     use super::*;
     use crate::admission::request::NewFlow;
 
-    /// The places that a walk over the whole queue tries, passing over those of interfaces that are full.
-    fn tried_one_by_one(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
-        let (mut full, mut tried) = (BTreeSet::new(), Vec::new());
+    fn lane(interface: u32) -> Lane {
+        Lane { interface, resources: vec![Resource::Flows] }
+    }
+
+    /// The places that a walk over the whole queue tries, passing over those of lanes that are blocked.
+    fn tried_one_by_one(queue: &WaitingQueue, is_blocked_after: impl Fn(u64) -> bool) -> Vec<u64> {
+        let (mut blocked, mut tried) = (BTreeSet::new(), Vec::new());
         for (place, waiter) in &queue.queue {
-            if full.contains(&waiter.request.interface) {
+            if blocked.contains(&waiter.lane) {
                 continue;
             }
             tried.push(*place);
-            if is_full_after(*place) {
-                full.insert(&waiter.request.interface);
+            if is_blocked_after(*place) {
+                blocked.insert(&waiter.lane);
             }
         }
         tried
     }
 
-    fn tried(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
+    fn tried(queue: &WaitingQueue, is_blocked_after: impl Fn(u64) -> bool) -> Vec<u64> {
         let (mut walk, mut tried) = (Walk::begin(queue), Vec::new());
         while let Some((place, _)) = walk.next(queue) {
             tried.push(place);
-            if !is_full_after(place) {
+            if !is_blocked_after(place) {
                 walk.go_on(queue, place);
             }
         }
@@ -267,28 +317,28 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_walk_tries_the_flows_that_a_walk_over_the_whole_queue_tries_in_the_same_order(
-            changes in proptest::collection::vec((0_u8..40, 0_u8..5, 0_u8..4), 0..80),
-            full in proptest::collection::vec(proptest::bool::weighted(0.3), 80),
+            changes in proptest::collection::vec((0_u8..40, 0_u32..5, 0_u8..4), 0..80),
+            blocked in proptest::collection::vec(proptest::bool::weighted(0.3), 80),
         ) {
             let mut queue = WaitingQueue::default();
             for (id, interface, kind) in changes {
-                let (id, interface) = (format!("f{id}"), format!("eth{interface}"));
+                let id = format!("f{id}");
                 if kind == 0 {
                     queue.leave(&id);
                 } else {
-                    queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
+                    let request = Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::BEST_EFFORT);
+                    queue.join(&request, lane(interface));
                 }
                 queue.invariants();
             }
-            let is_full_after = |place: u64| full[usize::try_from(place).unwrap_or(0)];
-            proptest::prop_assert_eq!(tried(&queue, is_full_after), tried_one_by_one(&queue, is_full_after));
+            let is_blocked_after = |place: u64| blocked[usize::try_from(place).unwrap_or(0)];
+            proptest::prop_assert_eq!(tried(&queue, is_blocked_after), tried_one_by_one(&queue, is_blocked_after));
         }
     }
 
-    /// Whether a notified flow has its client or its group in common with a request, found by a walk over the queue.
+    /// Whether a waiting flow has its client or its group in common with a request, found by a walk over the queue.
     fn competes_one_by_one(queue: &WaitingQueue, admitted: &Request) -> bool {
-        let mut notified = queue.queue.values().filter(|waiter| waiter.notified_until.is_some());
-        notified.any(|WaitingRequest { request, .. }| {
+        queue.queue.values().any(|WaitingRequest { request, .. }| {
             let of_client = request.client.is_some() && request.client == admitted.client;
             of_client || request.group.is_some() && request.group == admitted.group
         })
@@ -296,7 +346,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_flow_competes_with_the_notified_flows_of_its_client_and_of_its_group(
+        fn a_flow_competes_with_the_waiting_flows_of_its_client_and_of_its_group(
             changes in proptest::collection::vec((0_u8..12, 0_u8..4, 0_u8..4, 0_u8..5, 0_u64..40), 0..60),
         ) {
             let mut queue = WaitingQueue::default();
@@ -318,7 +368,7 @@ mod tests {
                     2 => if let Some(place) = queue.places.get(&id).copied() {
                         queue.set_notified(place, now.saturating_add(Micros::new(time)));
                     },
-                    _ => drop(queue.join(&request)),
+                    _ => drop(queue.join(&request, lane(0))),
                 }
                 queue.invariants();
                 for (client, group) in (0..4).flat_map(|client| (0..4).map(move |group| (client, group))) {
@@ -333,8 +383,9 @@ mod tests {
     fn a_walk_ends_at_the_first_flow_that_keeps_its_place() {
         let mut queue = WaitingQueue::default();
         for number in 0..1000 {
-            let (id, interface) = (format!("f{number}"), format!("eth{}", number % 2));
-            queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
+            let id = format!("f{number}");
+            let request = Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::BEST_EFFORT);
+            queue.join(&request, lane(number % 2));
         }
         assert_eq!(tried(&queue, |_| true), [0, 1]);
         assert_eq!(tried(&queue, |place| place != 1), [0, 1, 3]);

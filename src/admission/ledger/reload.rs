@@ -75,6 +75,7 @@ impl Ledger {
             drop(self.ungroup(name));
         }
         self.state_groups();
+        self.relane();
         self.risen = true;
         self.debug_check();
         Reload {

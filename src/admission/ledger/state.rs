@@ -216,7 +216,12 @@ impl Ledger {
         if now <= self.now {
             return;
         }
-        self.now = now;
+        let before = std::mem::replace(&mut self.now, now);
+        if self.waiting.notified() > 0 {
+            // A notified flow may not fit any more, and what else it needs is free for others.
+            let mut accounts = self.accounts.iter().flatten();
+            self.risen |= accounts.any(|account| account.relief_ends_between(before, now));
+        }
         for (number, account) in (0..).zip(&mut self.accounts) {
             if let Some(account) = account
                 && account.advance(now)

@@ -1,10 +1,11 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::group::Member;
+use super::lanes::Scarce;
 use super::prepare::{Constraint, Described, Wanted};
-use super::queue::{GRACE, Walk};
+use super::queue::{GRACE, Lane, MOST_NOTIFIED, Walk};
 use super::state::Ledger;
 use crate::admission::account::fit::FitContext;
 use crate::admission::refusal::Refusal;
@@ -14,6 +15,14 @@ use crate::admission::request::Request;
 type Undo = Box<dyn FnOnce(&mut Ledger)>;
 
 impl Ledger {
+    /// A flow waits from now on, or keeps its place. Returns whether it waits.
+    pub(crate) fn wait(&mut self, request: &Request) -> bool {
+        let lane = self.lane_of(request);
+        // What it waited for before, or was notified of, may be free for the flows behind it.
+        self.risen |= self.waiting.has(&request.id) && !self.waiting.has_request(request, &lane);
+        self.waiting.join(request, lane)
+    }
+
     /// Notifies the flows that wait and fit now, in order, and gives them.
     pub(crate) fn notify_waiting(&mut self) -> Vec<String> {
         if self.waiting.queue.is_empty() {
@@ -25,10 +34,19 @@ impl Ledger {
         // What earlier flows are notified of counts as taken while the later ones are tried.
         let mut taken: Vec<Undo> = Vec::new();
         let mut walk = Walk::begin(&waiting);
-        // The interfaces that have too little for a flow that has waited longer.
-        let mut full = BTreeSet::new();
+        // What is too scarce for flows that have waited longer.
+        let mut scarce = Scarce::new();
+        // How many flows of each lane count as notified.
+        let mut notified_of: BTreeMap<&Lane, usize> = BTreeMap::new();
+        let mut is_settled = true;
         while let Some((place, waiter)) = walk.next(&waiting) {
-            if self.wire_numbers(&waiter.request.interface).iter().any(|number| full.contains(number)) {
+            if self.is_blocked(&waiter.lane, &scarce) {
+                continue;
+            }
+            if notified_of.get(&waiter.lane).is_some_and(|count| *count >= MOST_NOTIFIED) {
+                // The flows behind it do not take what it may be notified of next.
+                scarce.extend(self.limited_resources(&waiter.lane));
+                is_settled = false;
                 continue;
             }
             let request = Request { start: None, ..waiter.request.clone() };
@@ -48,13 +66,16 @@ impl Ledger {
                 })
             };
             match tried {
-                Ok(undo) => taken.push(undo),
+                Ok(undo) => {
+                    taken.push(undo);
+                    *notified_of.entry(&waiter.lane).or_default() += 1;
+                }
                 Err(refusal) => {
                     // A flow that lacks something else, or more than the whole budget, does not block the others.
                     if !self.may_fit_later(&request, &refusal) {
                         walk.go_on(&waiting, place);
                     } else {
-                        full.extend(self.lacked_by(&request));
+                        scarce.extend(self.lacked_by(&request));
                     }
                     continue;
                 }
@@ -64,11 +85,12 @@ impl Ledger {
                 notified.push((place, request.id));
             }
         }
-        for undo in taken.into_iter().rev() {
-            undo(self);
-        }
         for (place, _) in &notified {
             waiting.set_notified(*place, now.saturating_add(GRACE));
+        }
+        waiting.is_settled = is_settled && taken.len() == waiting.notified();
+        for undo in taken.into_iter().rev() {
+            undo(self);
         }
         self.waiting = waiting;
         notified.into_iter().map(|(_, id)| id).collect()
@@ -98,38 +120,5 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    /// The interfaces that are full for the flows behind one that does not fit: its own, and each parent that has too
-    /// little for it.
-    fn lacked_by(&mut self, request: &Request) -> Vec<u32> {
-        let own = self.interface_number(&request.interface);
-        let Ok(Described { entry, charge, .. }) = self.describe(request) else { return vec![own] };
-        let member = Member::of(&entry, &charge);
-        // What it has would be replaced.
-        let held = self.flows.get(&request.id);
-        let slot = held.as_ref().map(|held| held.footprint.slot);
-        let group = held.as_ref().and_then(|held| self.groups.get(held.group.as_ref()?));
-        let held_member = group.zip(slot).and_then(|(group, slot)| group.member(slot).cloned());
-        let group_before = group.map(|group| group.footprint.clone());
-        if let Some(held) = &held {
-            self.unbook(held);
-        }
-        let mut wanted = self.wanted(entry, member.as_deref());
-        if let Some(held) = &held {
-            let start = held.footprint.window.start.max(self.now);
-            wanted.entry = held.clone().costing(&charge);
-            wanted.entry.footprint.window.start = start;
-            wanted.old = Some(Box::new(held.clone()));
-        }
-        if let (Some(group), Some(before)) = (&mut wanted.group, group_before) {
-            group.held = before;
-        }
-        let lacking = self.without_group(&wanted, |ledger| ledger.lacking(&wanted));
-        if let Some(held) = &held {
-            self.book(held, held_member.map(Box::new));
-            self.tidy(&held.footprint);
-        }
-        lacking.into_iter().chain([own]).collect()
     }
 }

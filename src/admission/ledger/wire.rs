@@ -24,12 +24,6 @@ impl Ledger {
         std::iter::once(interface.to_owned()).chain(parents).collect()
     }
 
-    /// The numbers of the same; none where the interface was never named.
-    pub(crate) fn wire_numbers(&self, interface: &str) -> Vec<u32> {
-        let number = self.interfaces.number(interface);
-        number.into_iter().flat_map(|number| self.wire(number)).map(|(number, _)| number).collect()
-    }
-
     /// Calls `change` for every account of an interface's wire.
     pub(crate) fn each_account(
         &mut self,
