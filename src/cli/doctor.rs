@@ -52,13 +52,7 @@ fn text(findings: &[Finding], lacking: usize) -> String {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{topic}");
         }
-        let state = match finding.state {
-            FindingState::Ok => "ok",
-            FindingState::Note => "note",
-            FindingState::Unknown => "unknown",
-            FindingState::Lacking => "LACKING",
-        };
-        let start = format!("  {state:<STATE$}{:<SUBJECT$} ", finding.subject);
+        let start = format!("  {:<STATE$}{:<SUBJECT$} ", finding.state, finding.subject);
         text.push_str(&wrapped(&start, &finding.found));
         for (word, what) in [("costs", &finding.costs), ("mend", &finding.mend)] {
             if let Some(what) = what {

@@ -1,5 +1,7 @@
 //! One finding: what was looked at, what was found, what it costs.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// What was found of one subject.
@@ -24,6 +26,7 @@ pub struct Finding {
 /// How a subject stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FindingState {
     /// Nothing is lacking.
     Ok,
@@ -33,6 +36,18 @@ pub enum FindingState {
     Unknown,
     /// Costs guarantees.
     Lacking,
+}
+
+/// As the table says it: what costs guarantees is in capitals.
+impl fmt::Display for FindingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Unknown => "unknown",
+            Self::Lacking => "LACKING",
+        })
+    }
 }
 
 /// What a lack costs and how to mend it.

@@ -47,6 +47,7 @@ pub enum Feature {
 
 /// What is known of a feature without trying it.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Untried {
     /// A module that is loaded or built in offers it.
     Loaded,

@@ -110,6 +110,6 @@ async fn queue(netlink: &Netlink) -> QueueKind {
     match Feature::FqCodel.untried() {
         Untried::Loaded | Untried::Available => QueueKind::FqCodel,
         Untried::NotFound => QueueKind::Bfifo,
-        Untried::Unknown => netlink.queue_kind().await,
+        _ => netlink.queue_kind().await,
     }
 }

@@ -180,17 +180,17 @@ pub(super) struct AddressQuery {
 
 impl AddressQuery {
     fn run(&self) -> Result<()> {
-        let ResolvedAddresses { addresses, kinds, name } = self.resolve()?;
+        let FoundAddresses { addresses, kinds, name } = self.look_up()?;
         let made = make_nodes(&addresses, kinds, name);
         let first = made.first().map(AddrInfoNode::pointer).ok_or(Wsa::HostNotFound)?;
         nodes().get_or_insert_default().extend(made.into_iter().map(|node| (node.pointer(), node)));
         memory::write(self.result, &first.to_ne_bytes())
     }
 
-    /// Sets the result to NULL, then resolves the names.
+    /// Sets the result to NULL, then looks the names up.
     ///
     /// - **Errors**: WSAHOST_NOT_FOUND, WSATYPE_NOT_FOUND, WSAEAFNOSUPPORT, WSAESOCKTNOSUPPORT, WSAEFAULT.
-    pub(super) fn resolve(&self) -> Result<ResolvedAddresses> {
+    pub(super) fn look_up(&self) -> Result<FoundAddresses> {
         check_started()?;
         memory::write(self.result, &0_usize.to_ne_bytes())?;
         let host = memory::read_optional_text(self.host, self.encoding)?;
@@ -203,12 +203,12 @@ impl AddressQuery {
         let addresses = hints.addresses(host.as_deref(), port)?;
         let name = host.filter(|_| hints.flags & AI_CANONNAME != 0);
         let name = name.map(|name| memory::encoded(&name, self.encoding));
-        Ok(ResolvedAddresses { addresses, kinds: hints.kinds, name })
+        Ok(FoundAddresses { addresses, kinds: hints.kinds, name })
     }
 }
 
 /// The answer of a query.
-pub(super) struct ResolvedAddresses {
+pub(super) struct FoundAddresses {
     pub(super) addresses: Vec<SocketAddr>,
     /// Types and protocols, each of which every address is returned for.
     pub(super) kinds: &'static [(i32, i32)],

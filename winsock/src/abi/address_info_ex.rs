@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flowspec::Wsa;
 
 use super::Address;
-use super::address_info::{AddressQuery, ResolvedAddresses};
+use super::address_info::{AddressQuery, FoundAddresses};
 use super::memory::{self, Encoding};
 use super::sockaddr::{self, AF_INET, AF_INET6};
 use crate::Result;
@@ -31,8 +31,8 @@ fn nodes() -> MutexGuard<'static, Option<HashMap<usize, AddrInfoExNode>>> {
 }
 
 /// Keeps a linked list of the answer's nodes, and returns the address of the first.
-fn keep_list(resolved: ResolvedAddresses) -> Option<usize> {
-    let ResolvedAddresses { addresses, kinds, mut name } = resolved;
+fn keep_list(resolved: FoundAddresses) -> Option<usize> {
+    let FoundAddresses { addresses, kinds, mut name } = resolved;
     let mut first = None;
     let mut previous: Option<usize> = None;
     let mut nodes = nodes();
@@ -74,7 +74,7 @@ impl GetAddrInfoExCall {
         if !self.overlapped.is_null() {
             return Err(Wsa::Eopnotsupp);
         }
-        let first = keep_list(self.query.resolve()?).ok_or(Wsa::HostNotFound)?;
+        let first = keep_list(self.query.look_up()?).ok_or(Wsa::HostNotFound)?;
         memory::write(self.query.result, &first.to_ne_bytes())
     }
 }
