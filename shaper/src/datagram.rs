@@ -10,7 +10,8 @@ use tokio::net::UdpSocket;
 use crate::clock;
 use crate::control::Control;
 use crate::direction_state::Acquired;
-use crate::plan::Plan;
+use crate::plan::{Plan, Segments};
+use crate::sys::{self, Batch};
 use crate::timer::{TimedWait, Timer};
 
 /// A UDP socket whose sends take tokens from a [`Control`]. Several may share a socket, each with a control of its own.
@@ -72,6 +73,70 @@ impl Datagram {
                 result => return result,
             }
         }
+    }
+
+    /// Sends a payload to the peer of a connected socket as datagrams of `segment` bytes each, the last with the rest. As many
+    /// as cost half of the bucket leave with one system call, once there are tokens for them.
+    ///
+    /// A future that is dropped before it completes has sent some of the datagrams, and paid for these.
+    ///
+    /// - **Errors**: `InvalidInput` for a `segment` of zero, or larger than `max_sdu_size` without its headers; those of
+    ///   `sendmsg`, after the datagrams before.
+    /// - **Source**: udp(7), UDP_SEGMENT. Where a route does not offer it, each datagram has a call of its own.
+    pub async fn send_segments(&self, payload: &[u8], segment: usize) -> io::Result<usize> {
+        self.send_segments_by(payload, segment, |socket, batch| sys::try_send_segments(socket, batch, None))
+            .await
+    }
+
+    /// The same by a call that does not block and sends a batch whole or not at all: [`sys::try_send_segments`], for one.
+    ///
+    /// - **Errors**: as [`send_segments`](Self::send_segments); those of the call.
+    pub async fn send_segments_by(
+        &self,
+        payload: &[u8],
+        segment: usize,
+        send: impl Fn(&UdpSocket, Batch<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if segment == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "datagrams without payload cannot be cut from one",
+            ));
+        }
+        let mut timer = Timer::default();
+        let (mut left, mut most) = (payload, sys::most_segments(segment));
+        while !left.is_empty() {
+            // As in `send_by`.
+            tokio::task::coop::consume_budget().await;
+            let wanted = Segments { payload: left.len() as u64, segment: segment as u64 };
+            let acquired = {
+                let mut state = self.control.state(Direction::Sending);
+                if let Some(largest) = state.plan().map(Plan::largest_datagram)
+                    && wanted.segment.min(wanted.payload) > largest
+                {
+                    return Err(too_large(segment.min(left.len()), largest));
+                }
+                state.acquire_segments(clock::now(), wanted.first(most))
+            };
+            let granted = match acquired {
+                Acquired::Wait(wait) => {
+                    self.wait(&mut timer, wait).await?;
+                    continue;
+                }
+                Acquired::Granted(granted) => granted,
+            };
+            let (batch, rest) = left.split_at(granted.min(left.len()));
+            let result = send(&self.socket, Batch { payload: batch, segment });
+            let batch = Segments { payload: batch.len() as u64, ..wanted };
+            self.control.state(Direction::Sending).complete_segments(clock::now(), batch, result.is_ok());
+            match result {
+                Ok(_) => left = rest,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.writable().await?,
+                Err(error) if batch.payload > batch.segment && sys::refuses_segments(&error) => most = 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(payload.len())
     }
 
     /// Receives one datagram from the peer.

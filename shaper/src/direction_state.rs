@@ -7,7 +7,7 @@ use flowspec::{Bytes, Timestamp};
 use crate::bucket::Bucket;
 use crate::debts::Debts;
 use crate::limiter::{Deficit, Due, Limiter};
-use crate::plan::{Framing, Plan};
+use crate::plan::{Framing, Plan, Segments};
 use crate::release::Release;
 use crate::timer::TimedWait;
 
@@ -151,6 +151,44 @@ impl DirectionState {
         self.invariants();
         // `payload` is at most `wanted`, which was a usize.
         Acquired::Granted(usize::try_from(payload).unwrap_or(usize::MAX))
+    }
+
+    /// How much of these datagrams may pass now, as one batch. [`complete_segments`] follows with it.
+    ///
+    /// [`complete_segments`]: Self::complete_segments
+    pub(crate) fn acquire_segments(&mut self, now: Timestamp, segments: Segments) -> Acquired {
+        let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping else {
+            return Acquired::Granted(usize::try_from(segments.payload).unwrap_or(usize::MAX));
+        };
+        let batch = plan.batch(segments);
+        let cost = plan.charge_segments(batch);
+        let due = limiter.due(now, cost);
+        if let Due::At(until) = due {
+            self.stats.waits += 1;
+            return Acquired::Wait(TimedWait { until, precise: !plan.tolerates_coarse_timers_for(cost) });
+        }
+        debug_assert!(due == Due::Now, "a batch fits the bucket");
+        let conforms = limiter.take(now, cost);
+        debug_assert!(conforms, "a batch that is due now may leave");
+        *taken = taken.saturating_add(cost);
+        self.invariants();
+        Acquired::Granted(usize::try_from(batch.payload).unwrap_or(usize::MAX))
+    }
+
+    /// Completes a batch of datagrams, of which all have passed or none.
+    pub(crate) fn complete_segments(&mut self, now: Timestamp, batch: Segments, passed: bool) {
+        if passed {
+            self.stats.bytes += batch.payload;
+        }
+        if let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping {
+            let cost = plan.charge_segments(batch);
+            match passed {
+                true => self.stats.charged += cost.get(),
+                false => limiter.refund(now, cost.min(*taken)),
+            }
+            *taken = taken.saturating_sub(cost);
+        }
+        self.invariants();
     }
 
     /// Completes a transfer: counts the payload that passed and refunds the tokens of the rest.

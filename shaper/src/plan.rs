@@ -30,6 +30,23 @@ pub enum Framing {
     },
 }
 
+/// A payload that leaves as several datagrams, each of `segment` bytes but the last, which has the rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Segments {
+    /// Of all datagrams.
+    pub payload: u64,
+    /// Of one datagram; not zero.
+    pub segment: u64,
+}
+
+impl Segments {
+    /// The first `count` datagrams of it.
+    #[must_use]
+    pub fn first(self, count: u64) -> Self {
+        Self { payload: self.payload.min(self.segment.saturating_mul(count)), ..self }
+    }
+}
+
 /// How one direction of a socket is shaped.
 ///
 /// Sizes of payload are plain integers; [`Bytes`] count IP datagrams, headers included.
@@ -157,6 +174,23 @@ impl Plan {
         }
     }
 
+    /// The tokens that datagrams of one payload cost, each with its headers.
+    pub fn charge_segments(&self, segments: Segments) -> Bytes {
+        let Segments { payload, segment } = segments;
+        let whole = self.charge(segment).get().saturating_mul(payload / segment);
+        let rest = payload % segment;
+        Bytes::new(if rest > 0 { whole.saturating_add(self.charge(rest).get()) } else { whole })
+    }
+
+    /// How much of the payload leaves at once: the datagrams that cost at most half of each bucket, at least one.
+    pub fn batch(&self, segments: Segments) -> Segments {
+        let half = |tokens: Tokens| tokens.depth.get() / 2;
+        let most = self.peak.map_or(u64::MAX, half).min(half(self.sustained));
+        // Rounded down; a datagram costs a byte at least, since it has headers.
+        let count = most / self.charge(segments.segment).get().max(1);
+        segments.first(count.max(1))
+    }
+
     /// The largest payload of a datagram: M without its headers.
     pub const fn largest_datagram(&self) -> u64 {
         self.max_sdu_size.get().saturating_sub(self.framing.header())
@@ -165,8 +199,13 @@ impl Plan {
     /// Whether a timer with steps of a millisecond does not lower the flow's rate: each bucket can hold the tokens
     /// that arrive while the timer is late.
     pub fn tolerates_coarse_timers(&self) -> bool {
+        self.tolerates_coarse_timers_for(self.quantum)
+    }
+
+    /// The same for a flow that takes so many tokens at a time.
+    pub fn tolerates_coarse_timers_for(&self, quantum: Bytes) -> bool {
         let tolerates = |tokens: Tokens| {
-            let free = tokens.depth.saturating_sub(self.quantum);
+            let free = tokens.depth.saturating_sub(quantum);
             free >= tokens.rate.bytes_in(COARSE_LATENESS)
         };
         tolerates(self.sustained) && self.peak.is_none_or(tolerates)
@@ -258,6 +297,30 @@ mod tests {
         for tokens in 0..10_000 {
             assert!(tcp.charge(payload_within(tokens)).get() <= tokens.max(52), "{tokens}");
         }
+    }
+
+    #[test]
+    fn each_datagram_of_a_payload_costs_its_own_headers() {
+        let udp = plan(125_000, 16_384, UDP);
+        let cost = |payload, segment| udp.charge_segments(Segments { payload, segment }).get();
+        assert_eq!(cost(0, 1316), 0);
+        assert_eq!(cost(1316, 1316), 1344);
+        assert_eq!(cost(3 * 1316, 1316), 3 * 1344);
+        assert_eq!(cost(2 * 1316 + 500, 1316), 2 * 1344 + 528);
+        assert_eq!(cost(2 * 1316 + 1, 1316), 2 * 1344 + 64, "a small datagram counts as m");
+        assert_eq!(cost(500, 1316), 528);
+    }
+
+    #[test]
+    fn a_batch_takes_at_most_half_a_bucket_and_at_least_a_datagram() {
+        let batch =
+            |bucket, payload| plan(125_000, bucket, UDP).batch(Segments { payload, segment: 1316 }).payload;
+        assert_eq!(batch(16_384, 20 * 1316), 6 * 1316);
+        assert_eq!(batch(16_384, 2 * 1316), 2 * 1316);
+        assert_eq!(batch(1500, 20 * 1316), 1316);
+        let mut peaked = plan(125_000, 65_536, UDP);
+        peaked.peak = Some(Tokens { rate: Rate::new(250_000), depth: Bytes::new(6_000) });
+        assert_eq!(peaked.batch(Segments { payload: 20 * 1316, segment: 1316 }).payload, 2 * 1316);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! The only file with `unsafe` code.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use flowspec::{Errno, Micros, Rate, Ratio, Timestamp};
@@ -11,7 +12,9 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use crate::plan::{Framing, Plan};
 
@@ -321,6 +324,54 @@ pub(crate) fn unread(socket: &impl AsFd) -> io::Result<usize> {
 pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     use nix::sys::socket::{MsgFlags, recv};
     Ok(recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Datagrams of one size that leave with one system call; the last one may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Of all datagrams, one after another.
+    pub payload: &'a [u8],
+    /// Of one datagram, in bytes.
+    pub segment: usize,
+}
+
+/// The most datagrams of a batch. Source: kernel `include/linux/udp.h`, UDP_MAX_SEGMENTS, before it was raised.
+const MOST_SEGMENTS: usize = 64;
+
+/// The most payload of a batch: that of the largest UDP datagram over IPv4.
+const MOST_BATCH: usize = 65_507;
+
+/// How many datagrams of this size one call can send, at least one.
+pub(crate) fn most_segments(segment: usize) -> u64 {
+    (MOST_BATCH / segment.max(1)).clamp(1, MOST_SEGMENTS) as u64
+}
+
+/// Sends a batch of datagrams, all or none, without waiting: to `to`, or else to the socket's peer.
+///
+/// - **Errors**: `WouldBlock`; those of `sendmsg`.
+/// - **Source**: udp(7), UDP_SEGMENT.
+pub fn try_send_segments(socket: &UdpSocket, batch: Batch<'_>, to: Option<SocketAddr>) -> io::Result<usize> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    let Batch { payload, segment } = batch;
+    if payload.len() <= segment {
+        return match to {
+            Some(to) => socket.try_send_to(payload, to),
+            None => socket.try_send(payload),
+        };
+    }
+    let segment = u16::try_from(segment).map_err(|_| io::Error::from(nix::errno::Errno::EMSGSIZE))?;
+    let to = to.map(SockaddrStorage::from);
+    socket.try_io(Interest::WRITABLE, || {
+        let (parts, options) = ([IoSlice::new(payload)], [ControlMessage::UdpGsoSegments(&segment)]);
+        Ok(sendmsg(socket.as_raw_fd(), &parts, &options, MsgFlags::MSG_DONTWAIT, to.as_ref())?)
+    })
+}
+
+/// Whether the kernel refused to cut a payload into datagrams: the route's packets are smaller, or it has transformations.
+/// Source: kernel `net/ipv4/udp.c`, `udp_send_skb`.
+pub(crate) fn refuses_segments(error: &io::Error) -> bool {
+    let refusals = [libc::EINVAL, libc::EIO, libc::EMSGSIZE, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|errno| refusals.contains(&errno))
 }
 
 /// Sends urgent data, for a test.

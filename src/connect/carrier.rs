@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use shaper::headers::IpVersion;
+use shaper::sys::{Batch, try_send_segments};
 use shaper::{Control, Framing, Plan};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -276,6 +277,18 @@ impl Carrier {
             }
         }
     }
+
+    /// Sends datagrams of a flow, all or none, without waiting.
+    pub(super) fn try_send_segments(&self, batch: Batch<'_>, peer: SocketAddr) -> io::Result<usize> {
+        match self {
+            Self::Tcp(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Udp(own) => try_send_segments(&own.socket, batch, None),
+            Self::Shared { socket, mark } => {
+                let mark = *lock(mark);
+                socket.marked(peer, mark, || try_send_segments(&socket.socket, batch, Some(peer)))
+            }
+        }
+    }
 }
 
 impl SharedSocket {
@@ -296,6 +309,16 @@ impl SharedSocket {
         payload: &[u8],
         (peer, mark): (SocketAddr, Option<SocketMark>),
     ) -> io::Result<usize> {
+        self.marked(peer, mark, || self.socket.try_send_to(payload, peer))
+    }
+
+    /// Calls `send` while the socket has this mark, or that of best effort.
+    fn marked(
+        &self,
+        peer: SocketAddr,
+        mark: Option<SocketMark>,
+        send: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let version = IpVersion::of(peer.ip());
         let [ipv4, ipv6] = self.before;
         let before = match version {
@@ -304,14 +327,14 @@ impl SharedSocket {
         };
         let mark = mark.unwrap_or_default();
         let wanted = SocketMark { class: mark.class, dscp: mark.dscp.or(Some(before)) };
-        // Held until the datagram is sent, so that no other changes its mark.
+        // Held until everything is sent, so that no other changes its mark.
         let mut marked = lock(&self.marked);
         if *marked != Some((wanted, version)) {
             *marked = None;
             socket::mark(&*self.socket, version, wanted).map_err(io::Error::other)?;
             *marked = Some((wanted, version));
         }
-        self.socket.try_send_to(payload, peer)
+        send()
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::Direction;
+use shaper::sys::Batch;
 use shaper::{Control, Datagram};
 use tokio::net::UdpSocket;
 
@@ -129,6 +130,24 @@ impl DatagramConnection {
     /// - **Errors**: larger than `max_sdu_size`; what `send` answered.
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
         self.datagram.send(payload).await
+    }
+
+    /// Sends a payload as datagrams of `segment` bytes each, the last with the rest, once they conform. As many as cost half
+    /// of the bucket leave with one system call, which costs much less CPU than one call for each. Returns how many bytes of
+    /// payload were sent: all of them.
+    ///
+    /// ```no_run
+    /// # async fn send(call: &gqos::connect::DatagramConnection) -> std::io::Result<()> {
+    /// // Seven packets of a transport stream in each datagram.
+    /// let stream = std::fs::read("stream.ts")?;
+    /// call.send_segments(&stream, 7 * 188).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// - **Errors**: a segment of no bytes, or larger than `max_sdu_size`; what `sendmsg` answered, after the datagrams before.
+    pub async fn send_segments(&self, payload: &[u8], segment: usize) -> io::Result<usize> {
+        self.datagram.send_segments(payload, segment).await
     }
 
     /// Receives one datagram from the peer: no faster than reserved, where the kernel has no class for what is received.
@@ -263,6 +282,15 @@ impl Destination {
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
         let (carrier, peer) = (self.flow.carrier(), self.flow.peer());
         self.datagram.send_by(payload.len(), |_| carrier.try_send_to(payload, peer)).await
+    }
+
+    /// Sends a payload as datagrams of `segment` bytes each, as [`DatagramConnection::send_segments`] does.
+    ///
+    /// - **Errors**: as there.
+    pub async fn send_segments(&self, payload: &[u8], segment: usize) -> io::Result<usize> {
+        let (carrier, peer) = (self.flow.carrier(), self.flow.peer());
+        let send = |_: &UdpSocket, batch: Batch<'_>| carrier.try_send_segments(batch, peer);
+        self.datagram.send_segments_by(payload, segment, send).await
     }
 
     /// The address that its reservation is for.
