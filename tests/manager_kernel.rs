@@ -198,7 +198,8 @@ impl World {
         assert_eq!(self.reserved.on("eth0"), totals, "the sum of the events, and the ledger");
         assert_eq!(self.counters.flows(), ledger.flows() as u64, "admitted less ended");
         let is_sure = |class: &String| self.failed.get(class).is_none_or(|&times| times < 2);
-        let known = self.manager.classes("eth0").into_iter().map(|(handle, id)| (handle.to_string(), id));
+        let known =
+            self.manager.classes("eth0").into_iter().map(|(handle, flows)| (handle.to_string(), flows.one));
         let known: BTreeMap<_, _> = known.filter(|(class, _)| is_sure(class)).collect();
         let kernel = self.kernel.keys().filter(|class| is_sure(class) && !self.undeleted.contains(*class));
         assert!(kernel.eq(known.keys()), "the kernel's classes {:?}, and the flows' {known:?}", self.kernel);

@@ -273,6 +273,8 @@ mod tests {
             dropped,
             delayed: 0,
             queued: 0,
+            queued_bytes: 0,
+            reserved: None,
         };
         let report = InterfaceReport {
             interface: "eth0".into(),

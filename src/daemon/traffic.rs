@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use flowspec::{Micros, Rate, Timestamp};
+use flowspec::{Bytes, Micros, Rate, Timestamp};
 
 use crate::control::TrafficRecord;
-use crate::engine::{ClassReport, InterfaceReport};
+use crate::engine::{ClassReport, InterfaceReport, SentOfReserved};
 
 /// The classes of all interfaces as they were read last.
 #[derive(Debug, Default)]
@@ -20,15 +20,19 @@ pub(super) struct MeasuredTraffic {
 pub(super) struct ClassTraffic {
     /// The flow that it carries; one of them where it carries several.
     flow: String,
-    /// Its rate, link headers included.
-    rate: Rate,
     at: Timestamp,
+    reserved: Option<SentOfReserved>,
     sent_bytes: u64,
     delayed: u32,
     dropped: u32,
     queued: u32,
+    /// What a packet that waits has on average, rounded up.
+    packet: u64,
     /// What has passed since the reading before; `None` after the first one.
     lately: Option<Lately>,
+    /// When packets began to wait, and what had been sent then: since the last judgement.
+    waiting: Option<(Timestamp, Bytes)>,
+    promise: Promise,
     below: Duration,
     watched: Duration,
 }
@@ -45,9 +49,9 @@ struct Lately {
 /// Whether a flow gets what its class is to carry, by what the kernel counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Promise {
-    /// No packet was dropped, and none waited at both readings.
+    /// No packet was dropped, and none waited at both readings; or they have not waited for long enough to tell.
     Kept,
-    /// Packets are dropped or wait, and it sends at its rate: it would send more than it has reserved.
+    /// Packets are dropped or wait, and it sends what it has reserved: it would send more.
     Exceeded,
     /// Packets are dropped or wait although it sends less than it has reserved.
     NotKept,
@@ -58,8 +62,11 @@ pub(super) enum Promise {
 /// The longest time between two readings whose promise is judged: over a longer one, a mean says little.
 const MOST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The part of its rate in percent that a class sends at least where its promise is kept: a reading may begin within a burst.
+/// The part of its rate in percent that a class sends at least where its promise is kept.
 const KEPT_PERCENT: u128 = 95;
+
+/// A promise is judged over the time of at least so many packets: a packet is counted as a whole once it has left.
+const JUDGED_PACKETS: u64 = 4;
 
 impl MeasuredTraffic {
     /// Takes another report, made at a time. Classes that it does not have are forgotten.
@@ -85,13 +92,16 @@ impl ClassTraffic {
     fn read(before: Option<&Self>, class: &ClassReport, at: Timestamp) -> Self {
         let now = Self {
             flow: class.flow.clone(),
-            rate: class.rate,
             at,
+            reserved: class.reserved,
             sent_bytes: class.sent_bytes,
             delayed: class.delayed,
             dropped: class.dropped,
             queued: class.queued,
+            packet: u64::from(class.queued_bytes).div_ceil(u64::from(class.queued.max(1))),
             lately: None,
+            waiting: None,
+            promise: Promise::Unknown,
             below: Duration::ZERO,
             watched: Duration::ZERO,
         };
@@ -109,26 +119,40 @@ impl ClassTraffic {
         if passed > MOST_INTERVAL {
             return now;
         }
-        let below = if now.promise() == Promise::NotKept { passed } else { Duration::ZERO };
-        Self {
-            below: before.below.saturating_add(below),
-            watched: before.watched.saturating_add(passed),
-            ..now
+        Self { watched: before.watched.saturating_add(passed), ..now }.judged(before, lately)
+    }
+
+    /// With what the last two readings say of its promise.
+    fn judged(self, before: &Self, lately: Lately) -> Self {
+        let (Some(SentOfReserved { rate, sent }), Some(then)) = (self.reserved, before.reserved) else {
+            return self;
+        };
+        if !lately.is_queued && lately.dropped == 0 {
+            return Self { promise: Promise::Kept, ..self };
+        }
+        let (began, sent_before) = before.waiting.unwrap_or((before.at, then.sent));
+        let passed = self.at.saturating_since(began);
+        let packet = self.packet.max(before.packet);
+        // Rounded down.
+        let due = u128::from(rate.get()).saturating_mul(passed.as_nanos()) / 1_000_000_000;
+        if due < u128::from(packet.saturating_mul(JUDGED_PACKETS)) {
+            let promise = if before.promise == Promise::Unknown { Promise::Kept } else { before.promise };
+            return Self { waiting: Some((began, sent_before)), promise, ..self };
+        }
+        // A part of one packet may have been sent, and is not counted.
+        let got = u128::from(sent.saturating_sub(sent_before).get().saturating_add(packet));
+        let waiting = Some((self.at, sent));
+        match got.saturating_mul(100) >= due.saturating_mul(KEPT_PERCENT) {
+            true => Self { waiting, promise: Promise::Exceeded, ..self },
+            false => {
+                Self { waiting, promise: Promise::NotKept, below: self.below.saturating_add(passed), ..self }
+            }
         }
     }
 
-    /// Whether it has sent what it is to carry, between the last two readings.
-    pub(super) fn promise(&self) -> Promise {
-        match self.lately {
-            None => Promise::Unknown,
-            Some(Lately { dropped: 0, is_queued: false, .. }) => Promise::Kept,
-            Some(Lately { sent, .. })
-                if u128::from(sent.get()) * 100 >= u128::from(self.rate.get()) * KEPT_PERCENT =>
-            {
-                Promise::Exceeded
-            }
-            Some(_) => Promise::NotKept,
-        }
+    /// Whether it sends what it is to carry.
+    pub(super) const fn promise(&self) -> Promise {
+        self.promise
     }
 
     /// Packets that its queue has dropped between the last two readings.
@@ -180,28 +204,35 @@ pub(super) fn rate((before, bytes_before): (Timestamp, u64), (now, bytes): (Time
 mod tests {
     use super::*;
 
-    /// A class of 1000 bytes per second.
-    fn class(flow: &str, sent_bytes: u64, dropped: u32, queued: u32) -> ClassReport {
+    /// A class for 1000 bytes per second, whose packets have 100.
+    fn class(flow: &str, sent: u64, dropped: u32, queued: u32) -> ClassReport {
         ClassReport {
             class: "6771:100".into(),
             flow: flow.into(),
-            rate: Rate::new(1000),
-            sent_bytes,
+            rate: Rate::new(1200),
+            sent_bytes: sent,
             dropped,
             delayed: dropped * 2,
             queued,
+            queued_bytes: queued * 100,
+            reserved: Some(SentOfReserved { rate: Rate::new(1000), sent: Bytes::new(sent) }),
         }
+    }
+
+    /// Readings a second apart.
+    fn read(readings: impl IntoIterator<Item = ClassReport>) -> ClassTraffic {
+        let mut last = None;
+        for (second, reading) in (1_u64..).zip(readings) {
+            let at = Timestamp::from_micros(second * 1_000_000);
+            last = Some(ClassTraffic::read(last.as_ref(), &reading, at));
+        }
+        last.unwrap()
     }
 
     /// Readings a second apart of what was sent, dropped and queued.
     #[track_caller]
     fn check(readings: &[(u64, u32, u32)], expected: Promise, below_s: u64) {
-        let mut last = None;
-        for (second, (sent, dropped, queued)) in (1_u64..).zip(readings) {
-            let at = Timestamp::from_micros(second * 1_000_000);
-            last = Some(ClassTraffic::read(last.as_ref(), &class("v", *sent, *dropped, *queued), at));
-        }
-        let last = last.unwrap();
+        let last = read(readings.iter().map(|(sent, dropped, queued)| class("v", *sent, *dropped, *queued)));
         assert_eq!((last.promise(), last.below), (expected, Duration::from_secs(below_s)), "{readings:?}");
         assert_eq!(last.watched, Duration::from_secs(readings.len() as u64 - 1));
     }
@@ -211,10 +242,34 @@ mod tests {
         check(&[(500, 0, 0)], Promise::Unknown, 0);
         check(&[(500, 0, 0), (600, 0, 0)], Promise::Kept, 0);
         check(&[(500, 0, 0), (600, 0, 9)], Promise::Kept, 0);
-        check(&[(0, 0, 9), (950, 0, 9)], Promise::Exceeded, 0);
-        check(&[(0, 0, 9), (949, 0, 9)], Promise::NotKept, 1);
+        check(&[(0, 0, 9), (850, 0, 9)], Promise::Exceeded, 0);
+        check(&[(0, 0, 9), (849, 0, 9)], Promise::NotKept, 1);
+        check(&[(0, 0, 9), (849, 0, 9), (1849, 0, 9)], Promise::Exceeded, 1);
         check(&[(0, 0, 0), (950, 3, 0)], Promise::Exceeded, 0);
         check(&[(0, 0, 0), (949, 3, 0), (1000, 4, 0), (1900, 4, 0)], Promise::Kept, 2);
+    }
+
+    #[test]
+    fn large_packets_are_judged_over_the_time_of_several() {
+        // A second of the rate is one and a half of them, so that a reading has one or two.
+        let reading = |packets: u64| ClassReport {
+            queued_bytes: 2 * 68_130,
+            reserved: Some(SentOfReserved { rate: Rate::new(100_000), sent: Bytes::new(packets * 68_130) }),
+            ..class("v", packets * 68_130, 0, 2)
+        };
+        let at_its_rate = [0, 1, 2, 4, 5, 7, 8, 10, 11, 13];
+        let last = read(at_its_rate.map(reading));
+        assert_eq!((last.promise(), last.below), (Promise::Exceeded, Duration::ZERO));
+        let at_half_of_it = [0, 1, 1, 2, 3, 4, 4, 5, 6, 7];
+        let last = read(at_half_of_it.map(reading));
+        assert_eq!((last.promise(), last.below), (Promise::NotKept, Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_reserved_is_not_judged() {
+        let reading = |sent| ClassReport { reserved: None, ..class("v", sent, 0, 9) };
+        let last = read([0, 1, 2].map(reading));
+        assert_eq!((last.promise(), last.below), (Promise::Unknown, Duration::ZERO));
     }
 
     #[test]
@@ -224,7 +279,7 @@ mod tests {
         let now = ClassTraffic::read(Some(&before), &class("v", 100, 1, 5), later);
         assert_eq!(
             (now.promise(), now.below, now.watched),
-            (Promise::NotKept, Duration::ZERO, Duration::ZERO)
+            (Promise::Unknown, Duration::ZERO, Duration::ZERO)
         );
     }
 

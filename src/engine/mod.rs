@@ -117,7 +117,7 @@ pub use pending::PendingReservation;
 pub use queues::MOST_QUEUED_REQUESTS;
 pub use reload::FlowReport;
 pub use remote::{DaemonError, DaemonSocket, RemoteEngine};
-pub use report::{ClassReport, InterfaceReport};
+pub use report::{ClassReport, InterfaceReport, SentOfReserved};
 pub use request::{ReceivedPackets, Rendition, ReservationRequest};
 pub use reservation::{AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage};
 pub use snapshot::{EngineSnapshot, FlowSnapshot, GroupSnapshot};

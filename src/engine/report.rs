@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::Rate;
+use flowspec::{Bytes, Rate};
 use serde::Serialize;
 
 use super::drain::KernelClassCounters;
 use crate::admission::NotProgrammed;
 use crate::linux::ClassState;
-use crate::manager::Status;
-use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, is_idle};
+use crate::manager::{FlowsOfClass, Status};
+use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, LINK_HEADER, is_idle};
 
 /// The state of an interface, with what the kernel counts.
 ///
@@ -68,6 +68,22 @@ pub struct ClassReport {
     /// Packets that wait in its queue. Not in the demo's JSON either.
     #[serde(skip)]
     pub queued: u32,
+    /// The bytes of these packets, link headers included. Not in the demo's JSON either.
+    #[serde(skip)]
+    pub queued_bytes: u32,
+    /// What its flows have reserved, and what it sent of that, without link headers: `None` where it is not known. Not in
+    /// the demo's JSON either.
+    #[serde(skip)]
+    pub reserved: Option<SentOfReserved>,
+}
+
+/// What a class is to send, and what it has sent, in bytes of IP datagrams.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SentOfReserved {
+    /// The sum of r of its flows.
+    pub rate: Rate,
+    /// Since its flow began.
+    pub sent: Bytes,
 }
 
 /// What the kernel counts of an interface.
@@ -81,7 +97,7 @@ pub(super) struct ReportPart {
     pub(super) interface: String,
     pub(super) status: Status,
     /// The flows of its classes.
-    pub(super) flows: BTreeMap<Handle, String>,
+    pub(super) flows: BTreeMap<Handle, FlowsOfClass>,
     /// What the classes had counted when they became a flow's.
     pub(super) before: BTreeMap<Handle, KernelClassCounters>,
 }
@@ -96,7 +112,7 @@ impl ReportPart {
 /// The report of a class, whose flow began with `before` on the kernel's counters.
 fn class_report(
     state: &ClassState,
-    flows: &BTreeMap<Handle, String>,
+    flows: &BTreeMap<Handle, FlowsOfClass>,
     before: KernelClassCounters,
 ) -> ClassReport {
     let counts = KernelClassCounters::of(state).since(before);
@@ -105,8 +121,14 @@ fn class_report(
         LINK_CLASS => "link".to_owned(),
         DEFAULT_CLASS => "default".to_owned(),
         _ if is_idle(&state.class) => "idle".to_owned(),
-        _ => flows.get(&handle).cloned().unwrap_or_default(),
+        _ => flows.get(&handle).map(|flows| flows.one.clone()).unwrap_or_default(),
     };
+    let headers = LINK_HEADER.get().saturating_mul(u64::from(counts.sent_packets));
+    let reserved = flows.get(&handle).map(|flows| SentOfReserved {
+        // A group may have reserved less than its members may use.
+        rate: flows.rate.min(state.class.rate),
+        sent: Bytes::new(counts.sent_bytes.saturating_sub(headers)),
+    });
     ClassReport {
         class: handle.to_string(),
         flow,
@@ -115,5 +137,7 @@ fn class_report(
         dropped: counts.dropped,
         delayed: counts.delayed,
         queued: state.queued,
+        queued_bytes: state.queued_bytes,
+        reserved,
     }
 }

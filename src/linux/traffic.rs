@@ -39,8 +39,10 @@ pub struct ClassState {
     /// How often it has run out of tokens, so that the packets that follow wait: `overlimits` in `tc`. The kernel's counter has
     /// 32 bits and wraps.
     pub delayed: u32,
-    /// Packets that wait in it.
+    /// Packets that wait in it. One may be cut into many on its way: sends of TCP, and batches of UDP.
     pub queued: u32,
+    /// The bytes of these packets, link headers included.
+    pub queued_bytes: u32,
     /// Tokens that were missing from its bucket when a packet last left, link headers included.
     pub missing: Bytes,
     /// How long its two buckets took to fill from then on.
@@ -344,6 +346,7 @@ pub(super) fn class_state(
         dropped: 0,
         delayed: 0,
         queued: 0,
+        queued_bytes: 0,
         missing: Bytes::ZERO,
         full_in: Micros::new(0),
     };
@@ -360,6 +363,7 @@ pub(super) fn class_state(
                 }
                 TcStats2::Queue(queue) => {
                     (state.dropped, state.queued) = (queue.drops, queue.qlen);
+                    state.queued_bytes = queue.backlog;
                     state.delayed = queue.overlimits;
                 }
                 _ => {}

@@ -67,4 +67,4 @@ pub use message::{
     Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, Output, RequestId, Root, Seen,
 };
 pub use replayed::Restore;
-pub use state::{Manager, Status, proven_error_terms};
+pub use state::{FlowsOfClass, Manager, Status, proven_error_terms};

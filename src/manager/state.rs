@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, ErrorTerms, Moment};
+use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate, TSpec};
 
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
@@ -17,6 +17,15 @@ use super::turn::Records;
 use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
 use crate::policy::Policy;
 use crate::tc::{self, Desired, Handle};
+
+/// The flows of a class in the kernel.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FlowsOfClass {
+    /// One of them: the last by name.
+    pub one: String,
+    /// The sum of what they have reserved for sending.
+    pub rate: Rate,
+}
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
 #[derive(Debug)]
@@ -162,10 +171,17 @@ impl Manager {
         self.flows.get(id).and_then(class).is_some_and(own)
     }
 
-    /// A flow of each class; the last by name where several share it.
-    pub fn classes(&self, interface: &str) -> BTreeMap<Handle, String> {
-        let flows = self.flows.iter().filter(|(_, flow)| flow.interface == interface);
-        flows.filter_map(|(id, flow)| Some((flow.class?, id.clone()))).collect()
+    /// The flows of each class.
+    pub fn classes(&self, interface: &str) -> BTreeMap<Handle, FlowsOfClass> {
+        let mut classes: BTreeMap<Handle, FlowsOfClass> = BTreeMap::new();
+        for (id, flow) in self.flows.iter().filter(|(_, flow)| flow.interface == interface) {
+            let Some(class) = flow.class else { continue };
+            let rate = flow.grant.tspec.sending.as_ref().map_or(Rate::ZERO, TSpec::token_rate);
+            let flows = classes.entry(class).or_default();
+            flows.one.clone_from(id);
+            flows.rate = Rate::new(flows.rate.get().saturating_add(rate.get()));
+        }
+        classes
     }
 
     /// When the next flow begins or expires, or the next capacity begins to count.

@@ -29,6 +29,8 @@ fn phase(name: PhaseName, count: usize) -> PhaseResult {
         dropped: 0,
         delayed: 0,
         queued: 0,
+        queued_bytes: 0,
+        reserved: None,
     });
     let classes = classes.collect();
     let bulk = Bulk { mean: Rate::new(908_921), share_of_rest: 0.92 };

@@ -398,6 +398,7 @@ fn unused(class: HtbClass) -> ClassState {
         dropped: 0,
         delayed: 0,
         queued: 0,
+        queued_bytes: 0,
         missing: Bytes::ZERO,
         full_in: Micros::new(0),
     }

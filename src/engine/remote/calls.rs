@@ -192,6 +192,8 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
                 dropped: class.dropped,
                 delayed: class.delayed,
                 queued: class.queued,
+                queued_bytes: 0,
+                reserved: None,
             })
             .collect(),
     }
