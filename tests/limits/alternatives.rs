@@ -158,7 +158,7 @@ fn a_rate_that_would_fit_comes_with_its_delay() {
             r#"{{"at_us": 0, "op": "reserve", "id": "{id}", "interface": "eth0"{class}, "sending": {{"service_type": "guaranteed", "token_rate": 10000, "token_bucket_size": 3000, "max_sdu_size": 1500, "latency": {latency}}}}}"#
         )
     };
-    let delay = "with a delay of 207.951 ms";
+    let delay = "with a delay of 212.951 ms";
     check(
         "above max_rate for its latency",
         policy,
@@ -168,9 +168,12 @@ fn a_rate_that_would_fit_comes_with_its_delay() {
             (
                 &timely("C", r#", "class": "a""#, 100_000),
                 &format!(
-                    r#"{{"reason": "flow_rate", "would_fit": 22733, "least_latency": 207951, "message": "{delay}"}}"#
+                    r#"{{"reason": "flow_rate", "would_fit": 22733, "least_latency": 212951, "message": "{delay}"}}"#
                 ),
             ),
+            (&timely("D", r#", "class": "a""#, 212_950), r#"{"reason": "interface_budget"}"#),
+            // Of the path 5 ms.
+            (&timely("E", r#", "class": "a""#, 212_951), OK),
         ],
     );
 }

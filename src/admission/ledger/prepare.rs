@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Qos, Rate};
+use flowspec::{Both, Direction, Micros, Qos, Rate};
 
 use super::alternative::{Tried, with_alternative};
 use super::client::ClientUse;
@@ -370,7 +370,11 @@ impl Ledger {
                 && let Some(terms) = self.wire_terms(account.number, direction)
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, direction, account.mtu)
             {
-                *least_latency = tspec.delay_bound(would_fit, terms);
+                let interface = self.policy.interface(&request.interface);
+                // What is asked of `latency` is that of the whole path.
+                let path = spec.latency.and(interface).map_or(0, |interface| interface.path_latency.get());
+                let whole = |bound: Micros| Micros::new(bound.get().saturating_add(path));
+                *least_latency = tspec.delay_bound(would_fit, terms).map(whole);
             }
         }
         refusal
