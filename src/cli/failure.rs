@@ -20,7 +20,9 @@ pub(super) enum Exit {
     NoPrivilege,
     /// A policy, test or trace file is invalid: EX_CONFIG.
     InvalidFile,
-    /// Ended by SIGINT: 128 and its number, by the convention of shells.
+    /// Ended by SIGHUP, where the command has a terminal to give back: 128 and its number, by the convention of shells.
+    HungUp,
+    /// Ended by SIGINT, likewise.
     Interrupted,
     /// Ended by SIGTERM, likewise.
     Terminated,
@@ -49,6 +51,7 @@ impl From<Exit> for ExitCode {
             Exit::OsError => 71,
             Exit::NoPrivilege => 77,
             Exit::InvalidFile => 78,
+            Exit::HungUp => 129,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         })

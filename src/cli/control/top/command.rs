@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -14,6 +15,7 @@ use super::super::flows::{SortKey, fetch};
 use super::state::{Reading, TopState};
 use super::view::view;
 use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::signals;
 use crate::cli::stopwatch::Stopwatch;
 
 /// Watch the daemon's interfaces and flows on a terminal, once a second.
@@ -36,6 +38,9 @@ pub(in crate::cli) struct Arguments {
     socket: SocketArgument,
 }
 
+/// How often it is seen whether a signal has come.
+const SIGNALS: Duration = Duration::from_millis(100);
+
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -49,13 +54,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut state = TopState::new(arguments.filter.clone(), colours);
     state.order = arguments.sort;
-    let mut top =
-        Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0, lines: 0 };
+    let signals = signals::taken().map_err(|error| CommandFailure::os("clone", "a thread", error))?;
+    let (client, clock) = (Some(client), Stopwatch::start());
+    let mut top = Top { arguments, state, client, clock, signals, next: 0, lines: 0 };
     let mut terminal =
         ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;
     let result = top.watch(&mut terminal);
     ratatui::restore();
-    result.map(|()| ExitCode::SUCCESS).map_err(|error| CommandFailure::os("read", "the terminal", error))
+    result.map_err(|error| CommandFailure::os("read", "the terminal", error))
 }
 
 struct Top<'a> {
@@ -63,6 +69,8 @@ struct Top<'a> {
     state: TopState,
     client: Option<ControlClient>,
     clock: Stopwatch,
+    /// The signal that ends the command, so that the terminal is given back as it was.
+    signals: Receiver<Exit>,
     /// When the daemon is read next, in milliseconds.
     next: u64,
     /// The height of the terminal.
@@ -70,7 +78,7 @@ struct Top<'a> {
 }
 
 impl Top<'_> {
-    fn watch(&mut self, terminal: &mut DefaultTerminal) -> std::io::Result<()> {
+    fn watch(&mut self, terminal: &mut DefaultTerminal) -> std::io::Result<ExitCode> {
         loop {
             let now = self.now();
             self.lines = terminal.size()?.height;
@@ -81,9 +89,24 @@ impl Top<'_> {
                 }
             }
             terminal.draw(|frame| view(&self.state, frame))?;
-            let wait = Duration::from_millis(self.next.saturating_sub(self.now()));
-            if event::poll(wait)? && self.keys()? {
-                return Ok(());
+            if let Some(exit) = self.events_until_next()? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Takes keys until something changes, or the daemon is to be read. The exit code where the command ends.
+    fn events_until_next(&mut self) -> std::io::Result<Option<ExitCode>> {
+        loop {
+            if let Ok(exit) = self.signals.try_recv() {
+                return Ok(Some(exit.into()));
+            }
+            let left = Duration::from_millis(self.next.saturating_sub(self.now()));
+            if event::poll(left.min(SIGNALS))? {
+                return Ok(self.keys()?.then_some(ExitCode::SUCCESS));
+            }
+            if left <= SIGNALS {
+                return Ok(None);
             }
         }
     }
@@ -162,7 +185,7 @@ impl Top<'_> {
             KeyCode::Char('c') => state.hides_classes = !state.hides_classes,
             KeyCode::Char('/') => state.is_typing = true,
             KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
-            KeyCode::Char('?' | 'h') => state.shows_help = !state.shows_help,
+            KeyCode::Char('?' | 'h') => (state.shows_help, state.help_first) = (!state.shows_help, 0),
             KeyCode::Char('j') | KeyCode::Down => state.scroll(true, 1),
             KeyCode::Char('k') | KeyCode::Up => state.scroll(false, 1),
             KeyCode::PageDown => state.scroll(true, PAGE),
@@ -181,7 +204,5 @@ const MOST_FILTER: usize = 256;
 const PAGE: usize = 10;
 
 fn connect(socket: &SocketArgument) -> Result<ControlClient, CommandFailure> {
-    let client = socket.connect()?;
-    client.limit_waits(PATIENCE)?;
-    Ok(client)
+    socket.connect()?.limit_waits(Some(PATIENCE))
 }

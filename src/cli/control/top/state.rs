@@ -24,6 +24,8 @@ pub(super) struct TopState {
     pub(super) is_typing: bool,
     pub(super) is_paused: bool,
     pub(super) shows_help: bool,
+    /// The first line of the help that is shown.
+    pub(super) help_first: u16,
     /// Whether the classes of the policy and the groups are left out.
     pub(super) hides_classes: bool,
     /// The first flow that is shown.
@@ -93,8 +95,14 @@ impl TopState {
         self.order = ORDERS[place % ORDERS.len()];
     }
 
-    /// Moves the first flow that is shown.
+    /// Moves the first flow that is shown, or the first line of the help.
     pub(super) fn scroll(&mut self, down: bool, by: usize) {
+        if self.shows_help {
+            let by = u16::try_from(by).unwrap_or(u16::MAX);
+            self.help_first =
+                if down { self.help_first.saturating_add(by) } else { self.help_first.saturating_sub(by) };
+            return;
+        }
         let last = self.matching().saturating_sub(1);
         self.first = if down { (self.first + by).min(last) } else { self.first.saturating_sub(by) };
     }

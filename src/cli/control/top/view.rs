@@ -28,16 +28,17 @@ pub(super) fn view(state: &TopState, frame: &mut Frame<'_>) {
         Constraint::Length(1),
     ]);
     let [head, sum_title, above, title, below, foot] = parts.areas(frame.area());
+    let (sum_widths, widths) = (fitting(&SUM_WIDTHS, width), fitting(&WIDTHS, width));
     frame.render_widget(Paragraph::new(head_line(state)), head);
-    frame.render_widget(Paragraph::new(title_line(state, cells(&SUM_TITLES, sum_columns(width)))), sum_title);
+    frame.render_widget(Paragraph::new(title_line(state, cells(&SUM_TITLES, &sum_widths))), sum_title);
     frame.render_widget(Paragraph::new(sums), above);
-    frame.render_widget(Paragraph::new(title_line(state, cells(&TITLES, columns(width)))), title);
+    frame.render_widget(Paragraph::new(title_line(state, cells(&TITLES, &widths))), title);
     let shown = state.rows().iter().take(usize::from(below.height));
-    let lines: Vec<_> = shown.map(|row| flow_line(row, below.width)).collect();
+    let lines: Vec<_> = shown.map(|row| flow_line(row, &widths)).collect();
     frame.render_widget(Paragraph::new(lines), below);
     frame.render_widget(Paragraph::new(foot_line(state)), foot);
     if state.shows_help {
-        help(frame);
+        help(state, frame);
     }
 }
 
@@ -75,14 +76,31 @@ struct Sum<'a> {
     traffic: Option<&'a TrafficRecord>,
 }
 
-/// The columns of sums that fit a width, each with its own.
-fn sum_columns(width: u16) -> &'static [usize] {
-    match width {
-        0..112 => &[13, 9, 11, 10, 10, 7, 7, 6],
-        112..130 => &[20, 9, 11, 10, 10, 7, 7, 6, 10, 6],
-        _ => &[20, 9, 11, 10, 10, 7, 7, 6, 10, 6, 22],
+/// The widths of the first columns that fit a terminal whole, so that no number is cut. The first one, of names, gets what is
+/// left.
+fn fitting(widths: &[usize], terminal: u16) -> Vec<usize> {
+    // Each column but the last has a space behind it.
+    let mut left = usize::from(terminal) + 1;
+    let fits = |width: &&usize| match left.checked_sub(**width + 1) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let mut fitting: Vec<_> = widths.iter().take_while(fits).copied().collect();
+    match fitting.first_mut() {
+        Some(names) => *names = names.saturating_add(left).min(MOST_NAME),
+        None => fitting.push(usize::from(terminal)),
     }
+    fitting
 }
+
+/// The widest column of names.
+const MOST_NAME: usize = 30;
+
+/// A rate has eleven letters at most (`31.6 Mbit/s`), and a mark where it is too much.
+const SUM_WIDTHS: [usize; 11] = [10, 9, 12, 11, 11, 7, 7, 6, 11, 6, 22];
 
 const SUM_TITLES: [&str; 11] = [
     "INTERFACE",
@@ -101,15 +119,15 @@ const SUM_TITLES: [&str; 11] = [
 /// The lines of interfaces, and below each those of its classes and groups.
 fn sum_lines(state: &TopState, width: u16) -> Vec<Line<'static>> {
     let Some(status) = state.status() else { return Vec::new() };
-    let mut lines = Vec::new();
+    let (mut lines, widths) = (Vec::new(), fitting(&SUM_WIDTHS, width));
     for interface in &status.interfaces {
         let InterfaceRecord { interface: name, totals, flows, traffic, .. } = interface;
         let name = plain(name).into_owned();
         let sum = Sum { name, totals, flows: *flows, traffic: traffic.as_ref() };
-        lines.extend(Direction::BOTH.map(|direction| sum_line(state, &sum, (direction, width))));
+        lines.extend(Direction::BOTH.map(|direction| sum_line(state, &sum, (direction, &widths))));
         if !state.hides_classes {
             let parts = parts(status, &interface.interface);
-            lines.extend(parts.iter().flat_map(|sum| part_lines(state, sum, width)));
+            lines.extend(parts.iter().flat_map(|sum| part_lines(state, sum, &widths)));
         }
     }
     lines
@@ -135,15 +153,15 @@ fn parts<'a>(status: &'a StatusReply, interface: &'a str) -> Vec<Sum<'a>> {
 }
 
 /// A line for each direction in which something is reserved; one at least.
-fn part_lines(state: &TopState, sum: &Sum<'_>, width: u16) -> Vec<Line<'static>> {
+fn part_lines(state: &TopState, sum: &Sum<'_>, widths: &[usize]) -> Vec<Line<'static>> {
     let is_shown = |direction: &Direction| {
         *direction == Direction::Sending || sum.totals.get(*direction).reserved > Rate::ZERO
     };
     let shown = Direction::BOTH.into_iter().filter(is_shown);
-    shown.map(|direction| sum_line(state, sum, (direction, width))).collect()
+    shown.map(|direction| sum_line(state, sum, (direction, widths))).collect()
 }
 
-fn sum_line(state: &TopState, sum: &Sum<'_>, (direction, width): (Direction, u16)) -> Line<'static> {
+fn sum_line(state: &TopState, sum: &Sum<'_>, (direction, widths): (Direction, &[usize])) -> Line<'static> {
     let totals = sum.totals.get(direction);
     let is_over = totals.reserved > totals.budget;
     // The kernel counts what is sent.
@@ -162,8 +180,7 @@ fn sum_line(state: &TopState, sum: &Sum<'_>, (direction, width): (Direction, u16
         sum.flows.to_string(),
         bar(totals),
     ];
-    let columns = sum_columns(width);
-    let text = cells(&values.each_ref().map(String::as_str), columns);
+    let text = cells(&values.each_ref().map(String::as_str), widths);
     match is_over {
         true => Line::styled(text, style(state, Color::Red)),
         false => Line::raw(text),
@@ -196,15 +213,8 @@ fn filled(reserved: Rate, budget: Rate, cells: usize) -> usize {
     usize::try_from(filled).unwrap_or(cells).min(cells)
 }
 
-/// The columns of a flow that fit a width, each with its own, in the order of the titles.
-fn columns(width: u16) -> &'static [usize] {
-    match width {
-        0..80 => &[20, 10, 10, 7],
-        80..120 => &[20, 10, 10, 7, 7, 6, 12],
-        120..170 => &[30, 10, 10, 7, 7, 6, 12, 10, 10, 6],
-        _ => &[30, 10, 10, 7, 7, 6, 12, 10, 10, 6, 12, 12, 6, 7, 10],
-    }
-}
+/// In the order of the titles.
+const WIDTHS: [usize; 15] = [12, 11, 11, 7, 7, 6, 12, 10, 11, 6, 12, 12, 6, 7, 10];
 
 /// The class is that of the policy; TC is the kernel's.
 const TITLES: [&str; 15] = [
@@ -230,7 +240,7 @@ fn title_line(state: &TopState, text: String) -> Line<'static> {
     Line::styled(text, Style::new().add_modifier(modifier))
 }
 
-fn flow_line(flow: &FlowRecord, width: u16) -> Line<'static> {
+fn flow_line(flow: &FlowRecord, widths: &[usize]) -> Line<'static> {
     let none = || "-".to_owned();
     let name = |name: &Option<String>| name.as_ref().map_or_else(none, |name| plain(name).into_owned());
     let [used, delayed, dropped, below] = traffic_cells(flow.traffic.as_ref());
@@ -251,7 +261,7 @@ fn flow_line(flow: &FlowRecord, width: u16) -> Line<'static> {
         flow.pid.map_or_else(none, |pid| pid.to_string()),
         flow.class.map_or_else(none, |class| class.to_string()),
     ];
-    Line::raw(cells(&values.each_ref().map(String::as_str), columns(width)))
+    Line::raw(cells(&values.each_ref().map(String::as_str), widths))
 }
 
 fn cells(values: &[&str], widths: &[usize]) -> String {
@@ -287,11 +297,10 @@ fn foot_line(state: &TopState) -> Line<'static> {
     Line::raw(format!("{flows}{from}  by {order}{filter}  |  q quit  s sort  / filter  p pause  ? help"))
 }
 
-fn help(frame: &mut Frame<'_>) {
+fn help(state: &TopState, frame: &mut Frame<'_>) {
     let text = [
         "q, Esc   quit",
-        "s        sort by rate, used, delayed, dropped, below, age, id, class, client,",
-        "         group, user",
+        "s        sort by rate, used, delayed, dropped, below, age, id, class, client, group, user",
         "/        show flows whose id, interface, class, client or group contains a text",
         "c        show the policy's classes and the [groups], or not",
         "p, Space pause",
@@ -305,10 +314,18 @@ fn help(frame: &mut Frame<'_>) {
     ];
     let area = frame.area();
     let (width, height) = (area.width.min(82), area.height.min(13));
+    let lines: Vec<_> = text.iter().flat_map(|line| textwrap::wrap(line, hanging(width))).collect();
+    let last = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_sub(height);
     let place =
         Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(text.map(Line::raw).to_vec()), place);
+    let lines: Vec<_> = lines.into_iter().map(Line::raw).collect();
+    frame.render_widget(Paragraph::new(lines).scroll((state.help_first.min(last), 0)), place);
+}
+
+/// Lines of this width; those that continue one are indented.
+fn hanging(width: u16) -> textwrap::Options<'static> {
+    textwrap::Options::new(usize::from(width.max(1))).subsequent_indent("         ")
 }
 
 #[cfg(test)]
@@ -375,18 +392,46 @@ mod tests {
         let shown = lines(&state(), 80);
         let expected = [
             "gqos 0.1.0  2 reservations  2 clients",
-            "INTERFACE     DIRECTION RESERVED    FREE       USED       DELAYED DROPPED BELOW",
-            "eth0          sending   252 Mbit/s  548 Mbit/s 6 Mbit/s   12 k    7       3 s",
-            "eth0          receiving 0 bit/s     800 Mbit/s -          -       -       -",
-            "ID                   SENDING    USED       DELAYED DROPPED BELOW  CLASS",
-            "v\\u{202e}2\\u{1b}[2J  12 Mbit/s  -          -       -       -      -",
-            "v1                   6 Mbit/s   5.9 Mbit/s 12 k    7       3 s    -",
+            "INTERFACE  DIRECTION RESERVED     FREE        USED        DELAYED DROPPED BELOW",
+            "eth0       sending   252 Mbit/s   548 Mbit/s  6 Mbit/s    12 k    7       3 s",
+            "eth0       receiving 0 bit/s      800 Mbit/s  -           -       -       -",
+            "ID                   SENDING     USED        DELAYED DROPPED BELOW  CLASS",
+            "v\\u{202e}2\\u{1b}[2J  12 Mbit/s   -           -       -       -      -",
+            "v1                   6 Mbit/s    5.9 Mbit/s  12 k    7       3 s    -",
         ];
         assert_eq!(shown[..7], expected, "{shown:#?}");
         assert!(shown[11].starts_with("2 flows  by rate  |  q quit"), "{}", shown[11]);
         let wide = lines(&state(), 180);
-        assert!(wide[2].ends_with("800 Mbit/s 2      [#######.............]"), "{}", wide[2]);
+        assert!(wide[2].ends_with("800 Mbit/s  2      [#######.............]"), "{}", wide[2]);
         assert!(wide[6].ends_with("1000   42      6771:100"), "{}", wide[6]);
+    }
+
+    #[test]
+    fn no_width_cuts_a_number() {
+        let mut state = TopState::default();
+        let mut read = reading(status(112_500_000));
+        read.status.interfaces[0].traffic = serde_json::from_value(traffic(3_955_000)).unwrap();
+        state.read(read);
+        for width in 1..=200 {
+            let shown = lines(&state, width);
+            for (title, line, used) in [(1, 2, " 31.6 Mbit/s"), (4, 6, " 5.9 Mbit/s")] {
+                let (title, line) = (&shown[title], &shown[line]);
+                assert!(!title.contains(" USED") || line.contains(used), "{width}: {line}");
+                assert!(!line.chars().skip(12).any(|letter| letter == '…'), "{width}: {line}");
+            }
+        }
+        assert!(lines(&state, 100)[2].contains(" 31.6 Mbit/s "), "{:?}", lines(&state, 100));
+    }
+
+    #[test]
+    fn the_help_is_scrolled_where_it_is_higher_than_the_terminal() {
+        let mut state = state();
+        state.shows_help = true;
+        assert!(lines(&state, 40)[0].starts_with("q, Esc   quit"));
+        state.scroll(true, 1);
+        assert!(!lines(&state, 40)[0].starts_with("q, Esc"));
+        state.scroll(true, 1000);
+        assert!(lines(&state, 40)[11].contains("more is reserved"), "{:?}", lines(&state, 40));
     }
 
     #[test]
@@ -415,8 +460,8 @@ mod tests {
         status.groups = vec![serde_json::from_value(group).unwrap()];
         state.read(reading(status));
         let shown = lines(&state, 80);
-        assert_eq!(shown[4], "  vi\\u{1b}ew… sending   200 Mbit/s  600 Mbit/s -          -       -       -");
-        assert_eq!(shown[5], "  [team]      sending   400 Mbit/s  400 Mbit/s 10 Mbit/s  12 k    7       3 s");
+        assert_eq!(shown[4], "  vi\\u{1b… sending   200 Mbit/s   600 Mbit/s  -           -       -       -");
+        assert_eq!(shown[5], "  [team]   sending   400 Mbit/s   400 Mbit/s  10 Mbit/s   12 k    7       3 s");
         state.hides_classes = true;
         assert!(lines(&state, 80)[4].starts_with("ID "));
     }
