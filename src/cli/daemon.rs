@@ -1,6 +1,5 @@
 //! `gqos daemon`: one budget for the whole host.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,6 +15,7 @@ use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::kernel::refused;
 use super::log::{DaemonLog, LogFormat};
+use super::output::print;
 use super::plain::plain;
 use super::signals::caught;
 
@@ -97,13 +97,13 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     });
     let reloads = tokio::spawn(reload_on_hangup(handle, hangups));
     // Scripts wait for this line.
-    println!("listening on {}", daemon.socket().display());
-    match daemon.http() {
-        Some(HttpAddress::Port(address)) => println!("serving http://{address}/"),
-        Some(HttpAddress::Socket(path)) => println!("serving HTTP on {path}"),
-        None => {}
-    }
-    drop(std::io::stdout().flush());
+    let http = match daemon.http() {
+        Some(HttpAddress::Port(address)) => format!("serving http://{address}/\n"),
+        Some(HttpAddress::Socket(path)) => format!("serving HTTP on {path}\n"),
+        None => String::new(),
+    };
+    // An output that is full costs these lines alone.
+    drop(print(&format!("listening on {}\n{http}", daemon.socket().display())));
     let stop = async {
         stopped.await;
     };

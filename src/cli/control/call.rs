@@ -38,7 +38,8 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let call = call(arguments)?;
-    let mut client = arguments.socket.connect()?;
+    // The method may be one that waits.
+    let mut client = arguments.socket.connect()?.limit_waits(None)?;
     client.send(&call)?;
     let mut refused = false;
     loop {

@@ -1,6 +1,6 @@
 //! One connection to the control socket, for a command that waits for each reply.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,12 @@ pub(super) struct ControlClient {
     stream: UnixStream,
     frames: FrameReader,
     socket: String,
+    /// How long a reply may take; `None` for ever.
+    patience: Option<Duration>,
 }
+
+/// How long a reply may take where the call does not wait for anything.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl SocketArgument {
     /// The path of the socket, where it was given or is there.
@@ -53,18 +58,20 @@ impl SocketArgument {
             let failure = KernelCall("connect").failed(socket.clone(), cause);
             CommandFailure::new(Exit::Unreachable, anyhow!("the daemon cannot be reached: {failure}"))
         })?;
-        Ok(ControlClient { stream, frames: FrameReader::new(MOST_REPLY_BYTES), socket })
+        let patience = Some(PATIENCE);
+        let client = ControlClient { stream, frames: FrameReader::new(MOST_REPLY_BYTES), socket, patience };
+        client.limit_waits(patience)
     }
 }
 
 impl ControlClient {
-    /// Gives a reply up that takes longer than this.
+    /// Gives a reply up that takes longer than this; `None` waits for ever.
     ///
     /// - **Errors**: the kernel's.
-    pub(super) fn limit_waits(&self, most: Duration) -> Result<(), CommandFailure> {
-        let result =
-            self.stream.set_read_timeout(Some(most)).and_then(|()| self.stream.set_write_timeout(Some(most)));
-        result.map_err(|cause| self.ended(&cause.to_string()))
+    pub(super) fn limit_waits(self, most: Option<Duration>) -> Result<Self, CommandFailure> {
+        let result = self.stream.set_read_timeout(most).and_then(|()| self.stream.set_write_timeout(most));
+        result.map_err(|cause| self.failed(&cause))?;
+        Ok(Self { patience: most, ..self })
     }
 
     /// Sends a call.
@@ -72,7 +79,7 @@ impl ControlClient {
     /// - **Errors**: the daemon has ended.
     pub(super) fn send(&mut self, call: &Call) -> Result<(), CommandFailure> {
         let message = encode(call).map_err(|error| CommandFailure::new(Exit::Usage, error))?;
-        self.stream.write_all(&message).map_err(|cause| self.ended(&cause.to_string()))
+        self.stream.write_all(&message).map_err(|cause| self.failed(&cause))
     }
 
     /// The next reply.
@@ -88,8 +95,8 @@ impl ControlClient {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(self.ended("the connection ended before a reply")),
                 Ok(read) => self.frames.push(buffer.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(self.ended(&cause.to_string())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(cause) => return Err(self.failed(&cause)),
             }
         }
     }
@@ -100,6 +107,15 @@ impl ControlClient {
     pub(super) fn call<T: DeserializeOwned>(&mut self, request: &MethodCall) -> Result<T, CommandFailure> {
         self.send(&Call::new(request))?;
         self.reply()?.parameters().map_err(failure)
+    }
+
+    fn failed(&self, cause: &std::io::Error) -> CommandFailure {
+        match (cause.kind(), self.patience) {
+            (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(patience)) => {
+                self.ended(&format!("no answer within {} s", patience.as_secs()))
+            }
+            _ => self.ended(&cause.to_string()),
+        }
     }
 
     fn ended(&self, why: &str) -> CommandFailure {

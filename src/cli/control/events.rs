@@ -40,7 +40,8 @@ fn kind(name: &str) -> Result<String, UnknownName> {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let mut client = arguments.socket.connect()?;
+    // The next event may take any time.
+    let mut client = arguments.socket.connect()?.limit_waits(None)?;
     client.send(&Call::new(&MethodCall::Events(Nothing {})))?;
     let (mut left, mut lost) = (arguments.count, 0);
     loop {

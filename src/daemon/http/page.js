@@ -9,11 +9,15 @@
   status.replaceChildren(button, " ", text);
   const last = {};
   let source = null;
+  let heard = Date.now();
+  const silent = "the daemon does not answer; trying again";
   const say = (words) => { if (text.textContent !== words) text.textContent = words; };
   const start = () => {
     button.textContent = "Pause";
+    heard = Date.now();
     source = new EventSource("/events");
     source.onmessage = (event) => {
+      heard = Date.now();
       say("live");
       for (const [id, html] of Object.entries(JSON.parse(event.data))) {
         if (last[id] === html) continue;
@@ -22,7 +26,7 @@
         if (part) part.innerHTML = html;
       }
     };
-    source.onerror = () => say("the daemon does not answer; trying again");
+    source.onerror = () => say(silent);
   };
   const stop = () => {
     source.close();
@@ -31,5 +35,9 @@
     say("paused");
   };
   button.addEventListener("click", () => (source ? stop() : start()));
+  // The daemon sends something each second. A hung one, or a tunnel without its other end, sends nothing and ends nothing.
+  setInterval(() => {
+    if (source && Date.now() - heard > 5000) say(silent);
+  }, 1000);
   start();
 })();
