@@ -35,7 +35,7 @@ fn rate(value: &Value) -> String {
 /// Checks that a page, or its parts, say what a status says.
 #[track_caller]
 pub(crate) fn check(html: &str, status: &Value) {
-    let cell = |label: &str, text: &str| format!("<td data-label=\"{label}\" class=\"\">{text}</td>");
+    let cell = |label: &str, text: &str| format!("<td data-label=\"{label}\" class=\"value\">{text}</td>");
     let mut rows = 0;
     for interface in status["interfaces"].as_array().unwrap() {
         for direction in ["sending", "receiving"] {

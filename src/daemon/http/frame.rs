@@ -316,12 +316,12 @@ impl Table {
 
     fn text(&mut self, text: &str) {
         let text = format!("<bdi>{}</bdi>", shown(text));
-        self.write("", &text);
+        self.write("name", &text);
     }
 
     fn cell(&mut self, value: impl Display) {
         let text = escape(&value.to_string());
-        self.write("", &text);
+        self.write("value", &text);
     }
 
     fn classed(&mut self, class: &str, text: &str) {
