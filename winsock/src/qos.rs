@@ -51,6 +51,11 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Keeps the status of a QOS that is inconsistent, and so was not requested, for SIO_GET_QOS.
+    pub(crate) fn keep_invalid_qos(&self, status: Wsa) {
+        self.state().qos.status = Some(status.into());
+    }
+
     /// The requested QOS, and the status: the oldest that FD_QOS has announced and that was not read, else the latest.
     ///
     /// - **Errors**: WSAEWOULDBLOCK once, after the last status that FD_QOS has announced.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use flowspec::{Qos, Wsa};
 
+use super::qos::QosReadError;
 use super::{Address, memory, qos, sockaddr};
 use crate::Result;
 use crate::connect::{CalleeDataSink, ConnectRequest};
@@ -29,8 +30,8 @@ pub(super) struct ConnectArguments {
     sqos: ReadQos,
     gqos: Option<Qos>,
     callee_capacity: Option<usize>,
-    /// A QOS is inconsistent. That is WSAEOPNOTSUPP, after the checks that come before the QOS.
-    pub(super) is_inconsistent: bool,
+    /// The status of a QOS that is inconsistent. That is WSAEOPNOTSUPP, after the checks that come before the QOS.
+    pub(super) inconsistent: Option<Wsa>,
 }
 
 impl ConnectPointers {
@@ -64,7 +65,7 @@ impl ConnectPointers {
             peer,
             caller_data,
             // The group's QOS is ignored unless the socket has created the group.
-            is_inconsistent: sqos.is_err() || gqos.is_err() && endpoint.is_group_creator(),
+            inconsistent: sqos.err().or(gqos.err().filter(|_| endpoint.is_group_creator())),
             sqos: sqos.unwrap_or(None),
             gqos: gqos.unwrap_or(None).map(|(qos, _)| qos),
             callee_capacity,
@@ -83,13 +84,14 @@ impl ConnectPointers {
 
 type ReadQos = Option<(Qos, ProviderSpecific)>;
 
-/// Reads an optional QOS. Inside: why it is inconsistent.
+/// Reads an optional QOS. Inside: the status of one that is inconsistent.
 ///
 /// - **Errors**: WSAEFAULT.
 fn read_qos(address: Address) -> Result<Result<ReadQos>> {
     match qos::read_optional(address) {
-        Err(Wsa::Efault) => Err(Wsa::Efault),
-        read => Ok(read),
+        Ok(read) => Ok(Ok(read)),
+        Err(QosReadError::Inconsistent(status)) => Ok(Err(status)),
+        Err(QosReadError::Fault) => Err(Wsa::Efault),
     }
 }
 

@@ -101,7 +101,8 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             memory::write(output, &pointer.to_ne_bytes()).map(|()| 8)
         }
         SIO_SET_QOS => {
-            let (requested, objects) = qos::read(buffers.input(QOS_SIZE)?)?;
+            let read = qos::read(buffers.input(QOS_SIZE)?);
+            let (requested, objects) = read.map_err(|error| error.keep_on(endpoint))?;
             endpoint.set_qos_with(&requested, objects).map(|()| 0)
         }
         SIO_GET_QOS => {
@@ -110,7 +111,10 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             qos::write_with_status(&qos, status, output, buffers.output_length)
         }
         SIO_SET_GROUP_QOS => {
-            let (requested, _) = qos::read(buffers.input(QOS_SIZE)?)?;
+            let (requested, _) = qos::read(buffers.input(QOS_SIZE)?).map_err(|error| {
+                // Of other sockets the group's QOS is not considered.
+                if endpoint.is_group_creator() { error.keep_on(endpoint) } else { error.code() }
+            })?;
             endpoint.set_group_qos(&requested).map(|()| 0)
         }
         SIO_GET_GROUP_QOS => {

@@ -7,6 +7,7 @@ use flowspec::{FieldProblem, Flowspec, Qos, RawQos, Wsa};
 
 use super::{Address, memory, sockaddr};
 use crate::Result;
+use crate::endpoint::Endpoint;
 use crate::provider_specific::ProviderSpecific;
 use crate::status::QosStatus;
 
@@ -20,23 +21,56 @@ const STATUS_INFO_TYPE: u32 = 1000;
 /// The size of a QOS that is followed by its status.
 pub(super) const QOS_WITH_STATUS_SIZE: u32 = QOS_SIZE + STATUS_INFO_SIZE;
 
+/// Why a QOS was not read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum QosReadError {
+    /// It is not mapped, or ends inside an object's header: WSAEFAULT.
+    Fault,
+    /// It is inconsistent: WSAEOPNOTSUPP, with this status.
+    Inconsistent(Wsa),
+}
+
+impl From<Wsa> for QosReadError {
+    fn from(code: Wsa) -> Self {
+        match code {
+            Wsa::Efault => Self::Fault,
+            // The address of an object is of an unknown family.
+            _ => Self::Inconsistent(Wsa::QosBadObject),
+        }
+    }
+}
+
+impl QosReadError {
+    pub(super) const fn code(self) -> Wsa {
+        match self {
+            Self::Fault => Wsa::Efault,
+            Self::Inconsistent(_) => Wsa::Eopnotsupp,
+        }
+    }
+
+    /// Keeps the status on the socket that requests the QOS, for SIO_GET_QOS, and returns the code.
+    pub(super) fn keep_on(self, endpoint: &Endpoint) -> Wsa {
+        if let Self::Inconsistent(status) = self {
+            endpoint.keep_invalid_qos(status);
+        }
+        self.code()
+    }
+}
+
 /// Reads a QOS with its objects.
-///
-/// - **Errors**: WSAEFAULT where it is not mapped, or ends inside an object's header; WSAEOPNOTSUPP for an inconsistent
-///   one.
-pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
+pub(super) fn read(address: Address) -> core::result::Result<(Qos, ProviderSpecific), QosReadError> {
     let bytes: [u8; QOS_SIZE as usize] = memory::read_bytes(address)?;
-    let raw = RawQos::read(&bytes, Abi::Win64).map_err(|_| Wsa::Efault)?;
+    let raw = RawQos::read(&bytes, Abi::Win64).map_err(|_| QosReadError::Fault)?;
     let length = raw.provider_specific.len as usize;
     if length > LONGEST_PROVIDER_SPECIFIC {
-        return Err(Wsa::Eopnotsupp);
+        return Err(QosReadError::Inconsistent(Wsa::QosEprovspecbuf));
     }
     let mut objects = vec![0; length];
     memory::read(stored_pointer(raw.provider_specific.buf)?, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
     let request = bytes.check().map_err(|error| match error.problem {
-        FieldProblem::HeaderCutShort { .. } => Wsa::Efault,
-        _ => Wsa::Eopnotsupp,
+        FieldProblem::HeaderCutShort { .. } => QosReadError::Fault,
+        _ => QosReadError::Inconsistent(error.wsa()),
     })?;
     let mut requested = ProviderSpecific::from_objects(&request.provider_specific);
     for object in &request.provider_specific {
@@ -52,7 +86,9 @@ pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
 /// [`read`] of an optional parameter: `None` for NULL.
 ///
 /// - **Errors**: those of [`read`].
-pub(super) fn read_optional(address: Address) -> Result<Option<(Qos, ProviderSpecific)>> {
+pub(super) fn read_optional(
+    address: Address,
+) -> core::result::Result<Option<(Qos, ProviderSpecific)>, QosReadError> {
     if address.is_null() { Ok(None) } else { read(address).map(Some) }
 }
 

@@ -73,8 +73,10 @@ fn open_by_info(info: Address, group: GroupSelection) -> Result<Socket> {
 fn connect(s: usize, pointers: ConnectPointers) -> Result<i32> {
     let endpoint = endpoint(s)?;
     let arguments = pointers.read(&endpoint)?;
-    if arguments.is_inconsistent {
-        return endpoint.check_connect(arguments.peer).and(Err(Wsa::Eopnotsupp));
+    if let Some(status) = arguments.inconsistent {
+        endpoint.check_connect(arguments.peer)?;
+        endpoint.keep_invalid_qos(status);
+        return Err(Wsa::Eopnotsupp);
     }
     let sink = pointers.callee_sink().filter(|_| endpoint.carries_connect_data());
     endpoint.connect_with_sink(arguments.peer, &arguments.request(), sink)?;
@@ -97,7 +99,8 @@ fn join_leaf(s: usize, pointers: ConnectPointers, flags: u32) -> Result<usize> {
         4 => LeafRole::Both,
         _ => return Err(Wsa::Einval),
     };
-    if arguments.is_inconsistent {
+    if let Some(status) = arguments.inconsistent {
+        endpoint.keep_invalid_qos(status);
         return Err(Wsa::Eopnotsupp);
     }
     endpoint.join_leaf(arguments.peer, &arguments.request(), role)?;

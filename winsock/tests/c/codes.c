@@ -95,6 +95,71 @@ static int CALLBACK greet(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos
     return CF_ACCEPT;
 }
 
+/* The status that SIO_GET_QOS returns; 0 without one. */
+static int status_of(SOCKET s) {
+    struct {
+        QOS qos;
+        RSVP_STATUS_INFO status;
+    } got;
+    DWORD size = 0;
+    memset(&got, 0, sizeof got);
+    GIVES("  SIO_GET_QOS", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    return (int)got.status.StatusCode;
+}
+
+/* An inconsistent QOS is WSAEOPNOTSUPP, and SIO_GET_QOS returns the reason: after SIO_SET_QOS on a socket that has a
+ * reservation, which it keeps, and after a connect call. */
+static void inconsistent(void) {
+    static const int reasons[] = {WSA_QOS_EFLOWSPEC, WSA_QOS_EFLOWSPEC, WSA_QOS_ESERVICETYPE, WSA_QOS_ESDMODEOBJ,
+                                  WSA_QOS_EUNKOWNPSOBJ, WSA_QOS_BAD_OBJECT};
+    QOS_SD_MODE mode = {{QOS_OBJECT_SD_MODE, sizeof mode}, 9};
+    struct sockaddr nowhere;
+    struct sockaddr_in peer = address("127.0.0.1", 0);
+    SOCKET listener = socket(AF_INET, SOCK_STREAM, 0);
+    QOS_DESTADDR destination;
+    int i, length = sizeof peer;
+    GIVES("bind", bind(listener, (struct sockaddr *)&peer, sizeof peer));
+    GIVES("listen", listen(listener, 20));
+    GIVES("getsockname", getsockname(listener, (struct sockaddr *)&peer, &length));
+    memset(&nowhere, 0, sizeof nowhere);
+    nowhere.sa_family = 99;
+    memset(&destination, 0, sizeof destination);
+    destination.ObjectHdr.ObjectType = QOS_OBJECT_DESTADDR;
+    destination.ObjectHdr.ObjectLength = sizeof destination;
+    destination.SocketAddress = &nowhere;
+    destination.SocketAddressLength = sizeof nowhere;
+    for (i = 0; i < (int)(sizeof reasons / sizeof reasons[0]); i++) {
+        SOCKET s = socket(AF_INET, SOCK_STREAM, 0), other = socket(AF_INET, SOCK_STREAM, 0);
+        QOS qos = sending(10000), bad;
+        DWORD moved = 0;
+        GIVES("WSAConnect", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL));
+        check("  confirmed", status_of(s), WSA_QOS_REQUEST_CONFIRMED);
+        bad = qos;
+        mode.ObjectHdr.ObjectType = i == 4 ? 12345 : QOS_OBJECT_SD_MODE;
+        if (i == 0)
+            bad.SendingFlowspec.TokenRate = 0;
+        if (i == 1)
+            bad.SendingFlowspec.PeakBandwidth = 10;
+        if (i == 2)
+            bad.SendingFlowspec.ServiceType = 7;
+        if (i == 3 || i == 4)
+            bad.ProviderSpecific.buf = (char *)&mode, bad.ProviderSpecific.len = sizeof mode;
+        if (i == 5)
+            bad.ProviderSpecific.buf = (char *)&destination, bad.ProviderSpecific.len = sizeof destination;
+        FAILS("inconsistent", WSAIoctl(s, SIO_SET_QOS, &bad, sizeof bad, NULL, 0, &moved, NULL, NULL), WSAEOPNOTSUPP);
+        check("  its reason", status_of(s), reasons[i]);
+        GIVES("SIO_SET_QOS", WSAIoctl(s, SIO_SET_QOS, &qos, sizeof qos, NULL, 0, &moved, NULL, NULL));
+        check("  confirmed", status_of(s), WSA_QOS_REQUEST_CONFIRMED);
+        FAILS("inconsistent", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &bad, NULL), WSAEISCONN);
+        check("  its state comes first", status_of(s), WSA_QOS_REQUEST_CONFIRMED);
+        FAILS("inconsistent", WSAConnect(other, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &bad, NULL),
+              WSAEOPNOTSUPP);
+        check("  its reason", status_of(other), reasons[i]);
+        closesocket(s), closesocket(other);
+    }
+    closesocket(listener);
+}
+
 int main(void) {
     WSADATA data;
     struct sockaddr_in name = address("127.0.0.1", 9), peer;
@@ -355,6 +420,7 @@ int main(void) {
         check("an orderly close", events.iErrorCode[FD_CLOSE_BIT], 0);
         check("WSACloseEvent", WSACloseEvent(event), TRUE);
     }
+    inconsistent();
     GIVES("WSACleanup", WSACleanup());
     FAILS("WSACleanup without a start", WSACleanup(), WSANOTINITIALISED);
     printf(wrong ? "WRONG\n" : "RIGHT\n");
