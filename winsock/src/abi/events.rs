@@ -7,7 +7,8 @@ use flowspec::Wsa;
 
 use super::event_handles::{self, event};
 use super::handle::endpoint;
-use super::{Address, SOCKET_ERROR, last_error, memory, overlapped};
+use super::windows::wait_for_list;
+use super::{Address, SOCKET_ERROR, last_error, memory, overlapped, timers, wait_effects};
 use crate::Result;
 use crate::event::{EventObject, wait_for_events_or};
 use crate::network_events::{Callback, EventSet};
@@ -16,11 +17,7 @@ use crate::provider::check_started;
 /// The value that WSACreateEvent returns for a failure. Source: `winsock2.h`.
 const INVALID_EVENT: usize = 0;
 
-/// WSA_MAXIMUM_WAIT_EVENTS.
-const MAX_WAIT_EVENTS: usize = 64;
-
-/// WSA_WAIT_TIMEOUT, WSA_WAIT_IO_COMPLETION and WSA_WAIT_FAILED.
-const WAIT_TIMEOUT: u32 = 258;
+/// WSA_WAIT_IO_COMPLETION and WSA_WAIT_FAILED.
 const WAIT_IO_COMPLETION: u32 = 0xC0;
 const WAIT_FAILED: u32 = u32::MAX;
 
@@ -31,52 +28,21 @@ const CODE_SIZE: usize = 4;
 /// The timeout that never ends, WSA_INFINITE. Source: `winsock2.h`.
 const INFINITE: u32 = u32::MAX;
 
-#[derive(Clone, Copy)]
-struct EventWaitMode {
-    /// For all events, not for one of them.
-    all: bool,
-    /// In milliseconds, or INFINITE.
-    millis: u32,
-    /// Completion routines end the wait.
-    alertable: bool,
-}
-
-fn wait(count: u32, handles: Address, mode: EventWaitMode) -> Result<u32> {
-    check_started()?;
-    let count = count as usize;
-    if count == 0 || count > MAX_WAIT_EVENTS {
-        return Err(Wsa::InvalidParameter);
-    }
-    let events = (0..count).map(|index| event(memory::read_usize(handles.offset(index * 8))?));
-    wait_for(&events.collect::<Result<Vec<_>>>()?, mode)
-}
-
-/// Waits for events or, where the wait is alertable, until completion routines of the thread were run.
-fn wait_for(events: &[EventObject], mode: EventWaitMode) -> Result<u32> {
-    let timeout = (mode.millis != INFINITE).then(|| Duration::from_millis(u64::from(mode.millis)));
-    let routines = if mode.alertable { Some(overlapped::routine_event()?) } else { None };
-    if mode.alertable && overlapped::run_due_routines() > 0 {
-        return Ok(WAIT_IO_COMPLETION);
-    }
-    Ok(match wait_for_events_or(events, mode.all, routines.as_ref(), timeout)? {
-        Some(index) if index == events.len() => {
-            overlapped::run_due_routines();
-            WAIT_IO_COMPLETION
-        }
-        Some(index) => u32::try_from(index).unwrap_or(0),
-        None => WAIT_TIMEOUT,
-    })
-}
-
 /// Sleeps; alertably, until completion routines of the thread were run.
 fn sleep(millis: u32, alertable: bool) -> Result<u32> {
     check_started()?;
+    let timeout = (millis != INFINITE).then(|| Duration::from_millis(u64::from(millis)));
+    let routines = if alertable { Some(overlapped::routine_event()?) } else { None };
+    if alertable && overlapped::run_due_routines() > 0 {
+        return Ok(WAIT_IO_COMPLETION);
+    }
     // A wait needs an event; this one is never signalled.
     let events = if alertable { Vec::new() } else { vec![EventObject::new()?] };
-    match wait_for(&events, EventWaitMode { all: false, millis, alertable })? {
-        WAIT_IO_COMPLETION => Ok(WAIT_IO_COMPLETION),
-        _ => Ok(0),
+    if wait_for_events_or(&events, false, routines.as_ref(), timeout)?.is_none() {
+        return Ok(0);
     }
+    overlapped::run_due_routines();
+    Ok(WAIT_IO_COMPLETION)
 }
 
 fn select(s: usize, handle: usize, selected: i32) -> Result<i32> {
@@ -152,13 +118,17 @@ c_functions! {
     api gqos_WSACloseEvent(handle: usize) -> i32, or 0 => {
         last_error::keep();
         check_started()?;
+        wait_effects::remove(handle);
+        timers::cancel(handle);
         event_handles::remove(handle).map(|()| 1)
     };
-    /// WSAWaitForMultipleEvents.
+    /// WSAWaitForMultipleEvents: WaitForMultipleObjectsEx for a program that has called WSAStartup.
     api gqos_WSAWaitForMultipleEvents(
         count: u32, handles: Address, all: i32, millis: u32, alertable: i32,
-    ) -> u32, or WAIT_FAILED
-        => wait(count, handles, EventWaitMode { all: all != 0, millis, alertable: alertable != 0 });
+    ) -> u32, or WAIT_FAILED => {
+        check_started()?;
+        wait_for_list(count, handles, all != 0, millis, alertable != 0)
+    };
     /// SleepEx.
     api gqos_SleepEx(millis: u32, alertable: i32) -> u32, or 0 => sleep(millis, alertable != 0);
     /// WSAEventSelect, WSPEventSelect.

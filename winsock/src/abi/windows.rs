@@ -97,7 +97,16 @@ fn time_until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
 }
 
-fn wait_for_list(count: u32, list: Address, all: bool, millis: u32, alertable: bool) -> Result<u32> {
+/// Waits for objects, of which it changes those that have ended the wait: for one of them, or for all.
+///
+/// - **Errors**: WSA_INVALID_PARAMETER for none or more than 64; WSA_INVALID_HANDLE; WSAEFAULT; WSAEINTR, WSAEINPROGRESS.
+pub(super) fn wait_for_list(
+    count: u32,
+    list: Address,
+    all: bool,
+    millis: u32,
+    alertable: bool,
+) -> Result<u32> {
     let count = count as usize;
     if count == 0 || count > MAX_WAIT_OBJECTS {
         return Err(Wsa::InvalidParameter);

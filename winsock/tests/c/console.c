@@ -126,6 +126,53 @@ static void files(void) {
     check("InterlockedExchange", InterlockedExchange(&value, 1) == 7 && InterlockedIncrement(&value) == 2, 1);
 }
 
+/* WSAWaitForMultipleEvents resets the automatic events that have ended it, and no others. */
+static void automatic_events(void) {
+    HANDLE one = CreateEvent(NULL, FALSE, TRUE, NULL), two[2], manual = CreateEvent(NULL, TRUE, TRUE, NULL), mutex;
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    WSANETWORKEVENTS found;
+    int length = sizeof name;
+    char byte;
+
+    check("an event that is set", (int)WSAWaitForMultipleEvents(1, &one, FALSE, 0, FALSE), WSA_WAIT_EVENT_0);
+    check("a wait has reset it", (int)WSAWaitForMultipleEvents(1, &one, FALSE, 0, FALSE), WSA_WAIT_TIMEOUT);
+    check("a manual one", (int)WSAWaitForMultipleEvents(1, &manual, FALSE, 0, FALSE), WSA_WAIT_EVENT_0);
+    check("is not reset", (int)WSAWaitForMultipleEvents(1, &manual, FALSE, 0, FALSE), WSA_WAIT_EVENT_0);
+
+    two[0] = CreateEvent(NULL, FALSE, TRUE, NULL);
+    two[1] = CreateEvent(NULL, FALSE, TRUE, NULL);
+    check("one of two", (int)WSAWaitForMultipleEvents(2, two, FALSE, 0, FALSE), WSA_WAIT_EVENT_0);
+    check("leaves the other", (int)WSAWaitForMultipleEvents(2, two, FALSE, 0, FALSE), WSA_WAIT_EVENT_0 + 1);
+    check("then none", (int)WSAWaitForMultipleEvents(2, two, FALSE, 0, FALSE), WSA_WAIT_TIMEOUT);
+    SetEvent(two[1]);
+    check("not both", (int)WSAWaitForMultipleEvents(2, two, TRUE, 20, FALSE), WSA_WAIT_TIMEOUT);
+    check("a wait that fails resets none", (int)WaitForSingleObject(two[1], 0), WAIT_OBJECT_0);
+    SetEvent(two[0]);
+    SetEvent(two[1]);
+    check("both", (int)WSAWaitForMultipleEvents(2, two, TRUE, 0, FALSE), WSA_WAIT_EVENT_0);
+    check("are reset", (int)WSAWaitForMultipleEvents(2, two, FALSE, 0, FALSE), WSA_WAIT_TIMEOUT);
+
+    GIVES("bind", bind(s, (struct sockaddr *)&name, sizeof name));
+    GIVES("getsockname", getsockname(s, (struct sockaddr *)&name, &length));
+    GIVES("WSAEventSelect", WSAEventSelect(s, one, FD_READ));
+    check("sendto", sendto(s, "x", 1, 0, (struct sockaddr *)&name, sizeof name), 1);
+    check("FD_READ", (int)WSAWaitForMultipleEvents(1, &one, FALSE, 10000, FALSE), WSA_WAIT_EVENT_0);
+    check("once", (int)WSAWaitForMultipleEvents(1, &one, FALSE, 20, FALSE), WSA_WAIT_TIMEOUT);
+    GIVES("WSAEnumNetworkEvents", WSAEnumNetworkEvents(s, NULL, &found));
+    check("recv", recv(s, &byte, 1, 0), 1);
+    check("sendto", sendto(s, "y", 1, 0, (struct sockaddr *)&name, sizeof name), 1);
+    check("FD_READ again", (int)WSAWaitForMultipleEvents(1, &one, FALSE, 10000, FALSE), WSA_WAIT_EVENT_0);
+    closesocket(s);
+
+    mutex = CreateMutex(NULL, FALSE, NULL);
+    check("a mutex", (int)WSAWaitForMultipleEvents(1, &mutex, FALSE, 0, FALSE), WSA_WAIT_EVENT_0);
+    check("is this thread's", ReleaseMutex(mutex), TRUE);
+    check("WSACloseEvent", WSACloseEvent(one) && WSACloseEvent(two[0]) && WSACloseEvent(two[1]), TRUE);
+    check("of the others", WSACloseEvent(mutex) && WSACloseEvent(manual), TRUE);
+    check("of none", WSACloseEvent(mutex) ? 0 : (int)WSAGetLastError(), WSA_INVALID_HANDLE);
+}
+
 int main(void) {
     HANDLE threads[4], automatic, both[2];
     int one = 1, i;
@@ -211,6 +258,7 @@ int main(void) {
         closesocket(to);
         closesocket(listener);
     }
+    automatic_events();
     check("events of both names", WSACloseEvent(go), TRUE);
     WSACleanup();
     puts(wrong ? "WRONG" : "RIGHT");
