@@ -102,7 +102,9 @@ impl Endpoint {
     /// Ends one direction of the connection, or both. The reservation for a direction is released once the data that
     /// is on its way has left.
     ///
-    /// - **Errors**: WSAENOTCONN.
+    /// A stream is connected until it is closed or reset, also after both ends have ended their directions.
+    ///
+    /// - **Errors**: WSAENOTCONN, after a reset too. A call that fails changes nothing.
     /// - **Source**: WSPShutdown.
     pub fn shutdown(&self, how: ShutdownHow) -> Result<()> {
         check_started()?;
@@ -110,11 +112,17 @@ impl Endpoint {
         if self.is_stream() && state.phase != ConnectionPhase::Connected {
             return Err(Wsa::Enotconn);
         }
+        if state.phase == ConnectionPhase::Connected
+            && let Err(error) = sys::shutdown(&self.fd, how)
+        {
+            // Of a stream whose two directions have ended, Linux says that it is not connected.
+            let has_ended = self.is_stream() && state.reset.is_none() && !sys::has_error(&self.fd);
+            if error != Errno::ENOTCONN || !has_ended {
+                return Err(error.wsa());
+            }
+        }
         state.sending_ended |= how != ShutdownHow::Receive;
         state.receiving_ended |= how != ShutdownHow::Send;
-        if state.phase == ConnectionPhase::Connected {
-            sys::shutdown(&self.fd, how).map_err(Errno::wsa)?;
-        }
         drop(state);
         self.release_ended_directions();
         Ok(())

@@ -50,7 +50,7 @@ pub use network_option::NetworkOption;
 pub(crate) use network_option::{get_network, round_trip_micros, set_network};
 pub use option::MulticastInterface;
 pub(crate) use option::{KernelOption, get, join_multicast, leave_multicast, linger, set, set_linger};
-pub(crate) use poll::{Readiness, poll};
+pub(crate) use poll::{Readiness, has_error, poll};
 pub(crate) use privilege::{drop_other_capabilities, has_left_root, keep_network_capability};
 pub(crate) use process::{at_exit, process_id};
 pub(crate) use resolver::{host_name, name_of};

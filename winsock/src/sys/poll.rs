@@ -1,6 +1,6 @@
 //! Waiting for descriptors.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use flowspec::Errno;
@@ -78,4 +78,12 @@ pub(crate) fn poll(watched: &mut [(RawFd, Readiness)], timeout: Option<Duration>
         *states = Readiness::found(polled.revents);
     }
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Whether a descriptor has an error that was not reported yet. The error stays.
+pub(crate) fn has_error(fd: &impl AsRawFd) -> bool {
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: `polled` is valid for reads and writes of one entry for the whole call.
+    let count = unsafe { libc::poll(&raw mut polled, 1, 0) };
+    count > 0 && polled.revents & libc::POLLERR != 0
 }

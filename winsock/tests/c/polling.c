@@ -123,6 +123,53 @@ static void ends(void) {
     closesocket(server);
 }
 
+/* A stream is connected until it is closed: shutdown succeeds after both ends have ended their directions, and a call
+ * that fails changes nothing. */
+static void shut_down(void) {
+    static const int ways[] = {SD_RECEIVE, SD_SEND, SD_BOTH};
+    SOCKET client, server;
+    struct linger reset = {1, 0};
+    char text[8];
+    unsigned i;
+    for (i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        pair(&client, &server);
+        check("send", send(client, "abc", 3, 0), 3);
+        GIVES("the peer's SD_SEND", shutdown(client, SD_SEND));
+        polled("its end", server, 0, 1, POLLHUP);
+        GIVES("SD_SEND", shutdown(server, SD_SEND));
+        check("the peer sees it", recv(client, text, sizeof text, 0), 0);
+        GIVES("a shutdown after both", shutdown(client, ways[i]));
+        GIVES("the same at this end", shutdown(server, ways[i]));
+        check("what was not read", recv(server, text, sizeof text, 0) == SOCKET_ERROR ? WSAGetLastError() : 3,
+              ways[i] == SD_SEND ? 3 : WSAESHUTDOWN);
+        FAILS("send", send(server, "x", 1, 0), WSAESHUTDOWN);
+        closesocket(client), closesocket(server);
+    }
+    /* The usual end of a connection. */
+    pair(&client, &server);
+    GIVES("SD_SEND", shutdown(client, SD_SEND));
+    check("recv", recv(server, text, sizeof text, 0), 0);
+    closesocket(server);
+    check("recv until the end", recv(client, text, sizeof text, 0), 0);
+    GIVES("SD_BOTH", shutdown(client, SD_BOTH));
+    FAILS("recv afterwards", recv(client, text, sizeof text, 0), WSAESHUTDOWN);
+    closesocket(client);
+    /* Not after a reset, of which the next receive still tells. */
+    for (i = 0; i < 2; i++) {
+        pair(&client, &server);
+        GIVES("SO_LINGER", setsockopt(client, SOL_SOCKET, SO_LINGER, (char *)&reset, sizeof reset));
+        closesocket(client);
+        polled("a reset", server, 0, 1, POLLHUP | POLLERR);
+        if (i == 1)
+            FAILS("recv", recv(server, text, sizeof text, 0), WSAECONNRESET);
+        FAILS("shutdown after a reset", shutdown(server, SD_BOTH), WSAENOTCONN);
+        FAILS("has no effect", recv(server, text, sizeof text, 0), WSAECONNRESET);
+        closesocket(server);
+    }
+    FAILS("shutdown of a new socket", shutdown(client = stream(), SD_BOTH), WSAENOTCONN);
+    closesocket(client);
+}
+
 static int selected(SOCKET s, int in_read, int in_write, int in_except) {
     fd_set readable, writable, failed;
     struct timeval limit = {5, 0};
@@ -313,6 +360,7 @@ int main(void) {
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
     flags();
     ends();
+    shut_down();
     queues();
     refusals();
     events();
