@@ -23,15 +23,26 @@ pub(crate) struct AcceptedConnection {
 }
 
 impl Endpoint {
-    /// Checks that the socket can become the accepted end of a connection.
+    /// Has the socket wait to become the accepted end of a connection. Until [`end_await_adoption`] it can neither be bound
+    /// nor connected, nor wait for another connection.
     ///
-    /// - **Errors**: WSAEINVAL where it is bound, connected or listens, or differs in kind from the listener.
+    /// - **Errors**: WSAEINVAL where it is bound, connected, listens or waits already, or differs in kind from the listener.
     /// - **Source**: AcceptEx.
-    pub(crate) fn check_adopts(&self, listener: &Self) -> Result<()> {
-        let state = self.state();
-        let is_unused = state.phase == ConnectionPhase::Idle && !state.bound;
+    ///
+    /// [`end_await_adoption`]: Self::end_await_adoption
+    pub(crate) fn await_adoption(&self, listener: &Self) -> Result<()> {
         let is_alike = self.is_stream() && self.family == listener.family;
-        if is_unused && is_alike && !self.carries_connect_data() { Ok(()) } else { Err(Wsa::Einval) }
+        let mut state = self.state();
+        let is_unused = state.phase == ConnectionPhase::Idle && !state.bound && !state.awaits_adoption;
+        if !is_unused || !is_alike || self.carries_connect_data() {
+            return Err(Wsa::Einval);
+        }
+        state.awaits_adoption = true;
+        Ok(())
+    }
+
+    pub(crate) fn end_await_adoption(&self) {
+        self.state().awaits_adoption = false;
     }
 
     /// Takes the next connection of a listener of plain TCP from the kernel, without waiting.

@@ -16,7 +16,7 @@ use crate::sys::{self, KernelOption};
 impl Endpoint {
     /// Gives the socket its local address. The kernel chooses a port in place of 0.
     ///
-    /// - **Errors**: WSAEAFNOSUPPORT; WSAEINVAL where it has an address already; WSAEADDRNOTAVAIL where the address is
+    /// - **Errors**: WSAEAFNOSUPPORT; WSAEINVAL where it has an address already, or an AcceptEx waits with it; WSAEADDRNOTAVAIL where the address is
     ///   not one of this host; WSAEADDRINUSE and WSAEACCES by Windows' table of sharing modes.
     /// - **Source**: WSPBind; "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE".
     pub fn bind(self: &Arc<Self>, address: SocketAddr) -> Result<()> {
@@ -25,7 +25,7 @@ impl Endpoint {
         // The state is not held meanwhile, since other sockets' states are looked at.
         let (bound, sharing) = {
             let state = self.state();
-            (state.bound, state.sharing)
+            (state.bound || state.awaits_adoption, state.sharing)
         };
         if bound {
             return Err(Wsa::Einval);

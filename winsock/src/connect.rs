@@ -151,6 +151,9 @@ impl Endpoint {
     /// Checks state and address, and marks a stream as connecting. Returns whether the call blocks.
     fn begin_connect(&self, peer: SocketAddr) -> Result<bool> {
         let mut state = self.state();
+        if state.awaits_adoption {
+            return Err(Wsa::Einval);
+        }
         match state.phase {
             ConnectionPhase::Listening => return Err(Wsa::Einval),
             ConnectionPhase::Connecting => return Err(Wsa::Ealready),

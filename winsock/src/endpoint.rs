@@ -89,6 +89,8 @@ pub(crate) struct EndpointState {
     /// It has a local address, from bind or chosen by the kernel.
     pub(crate) bound: bool,
     pub(crate) peer: Option<SocketAddr>,
+    /// An AcceptEx that is under way will make it the accepted end of a connection.
+    pub(crate) awaits_adoption: bool,
     /// The multicast session that a datagram socket sends to without a peer.
     pub(crate) session: Option<SocketAddr>,
     /// It is a datagram socket whose peer was removed.

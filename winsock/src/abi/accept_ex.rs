@@ -131,14 +131,25 @@ impl AcceptExCall {
         if !listener.is_listening() {
             return Err(Wsa::Einval);
         }
-        socket.check_adopts(&listener)?;
-        if !self.received.is_null() {
-            memory::write_u32(self.received, 0)?;
-        }
-        let completion = overlapped::begin(self.overlapped, None)?;
+        socket.await_adoption(&listener)?;
+        let completion = self.begin().inspect_err(|_| socket.end_await_adoption())?;
+        let awaiting = Arc::clone(&socket);
+        // The program may use the socket again once it sees the completion.
+        let completion: Completion = Box::new(move |result| {
+            awaiting.end_await_adoption();
+            completion(result);
+        });
         let Self { output, data_length, local_length, .. } = *self;
         AcceptEx { listener, socket, output, data_length, local_length }.start(completion)?;
         Err(Wsa::IoPending)
+    }
+
+    /// Begins the overlapped operation.
+    fn begin(&self) -> Result<Completion> {
+        if !self.received.is_null() {
+            memory::write_u32(self.received, 0)?;
+        }
+        overlapped::begin(self.overlapped, None)
     }
 }
 

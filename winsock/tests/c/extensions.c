@@ -122,6 +122,28 @@ static void messages(void) {
     closesocket(source);
 }
 
+/* What an accept socket refuses while an AcceptEx waits with it. */
+static void waiting_for_adoption(SOCKET listener, SOCKET accepted) {
+    enum { ADDRESS = sizeof(struct sockaddr_in) + 16 };
+    struct sockaddr_in name = address("127.0.0.1", 0), peer;
+    char output[2 * ADDRESS];
+    OVERLAPPED second;
+    GUID connect_id = WSAID_CONNECTEX;
+    LPFN_CONNECTEX connect_function = (LPFN_CONNECTEX)extension(listener, connect_id);
+    DWORD size = 0;
+    int length = sizeof peer;
+    memset(&second, 0, sizeof second);
+    GIVES("getsockname", getsockname(listener, (struct sockaddr *)&peer, &length));
+    check("a second AcceptEx", AcceptEx(listener, accepted, output, 0, ADDRESS, ADDRESS, &size, &second), FALSE);
+    check("its error", WSAGetLastError(), WSAEINVAL);
+    check("its OVERLAPPED is left alone", (int)second.Internal, 0);
+    FAILS("bind", bind(accepted, (struct sockaddr *)&name, sizeof name), WSAEINVAL);
+    FAILS("connect", connect(accepted, (struct sockaddr *)&peer, sizeof peer), WSAEINVAL);
+    check("ConnectEx", connect_function(accepted, (struct sockaddr *)&peer, sizeof peer, NULL, 0, &size, &second), FALSE);
+    check("its error", WSAGetLastError(), WSAEINVAL);
+    FAILS("listen", listen(accepted, 1), WSAEINVAL);
+}
+
 static void accept_ex(void) {
     enum { ADDRESS = sizeof(struct sockaddr_in) + 16, DATA = 64 };
     struct sockaddr_in name, *local = NULL, *remote = NULL;
@@ -147,12 +169,18 @@ static void accept_ex(void) {
           AcceptEx(listener, accepted, output, 0, ADDRESS - 1, ADDRESS, &received, &overlapped), FALSE);
     check("its error", WSAGetLastError(), WSAEFAULT);
 
+    /* A call that fails leaves the SOCKET as it was. */
+    check("AcceptEx with a count that is not mapped",
+          AcceptEx(listener, accepted, output, 0, ADDRESS, ADDRESS, (LPDWORD)(uintptr_t)8, &overlapped), FALSE);
+    check("its error", WSAGetLastError(), WSAEFAULT);
+
     /* The same SOCKET twice: DisconnectEx makes it as new. */
     for (round = 0; round < 2; round++) {
         memset(&overlapped, 0, sizeof overlapped);
         overlapped.hEvent = WSACreateEvent();
         check("AcceptEx", AcceptEx(listener, accepted, output, DATA, ADDRESS, ADDRESS, &received, &overlapped), FALSE);
         check("its error", WSAGetLastError(), ERROR_IO_PENDING);
+        waiting_for_adoption(listener, accepted);
         client = socket(AF_INET, SOCK_STREAM, 0);
         GIVES("connect", connect(client, (struct sockaddr *)&name, sizeof name));
         check("it waits for data", (int)WSAWaitForMultipleEvents(1, &overlapped.hEvent, TRUE, 50, FALSE), WSA_WAIT_TIMEOUT);
