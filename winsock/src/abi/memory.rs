@@ -130,6 +130,21 @@ pub(super) fn read_text(address: Address, encoding: Encoding) -> Result<String> 
     Err(Wsa::Efault)
 }
 
+/// Reads a text of chars that ends where its buffer does, or with a zero before.
+///
+/// - **Errors**: WSAEFAULT, also where it is longer than 255 characters; WSAEINVAL for invalid UTF-8.
+pub(super) fn read_counted_text(buffer: ForeignMemory) -> Result<String> {
+    let mut text = Vec::new();
+    for offset in 0..buffer.len() {
+        match read_bytes::<1>(buffer.address().offset(offset))? {
+            [0] => break,
+            _ if text.len() + 1 == MAX_TEXT => return Err(Wsa::Efault),
+            [byte] => text.push(byte),
+        }
+    }
+    String::from_utf8(text).map_err(|_| Wsa::Einval)
+}
+
 /// [`read_text`] of an optional parameter: `None` for NULL.
 ///
 /// - **Errors**: those of [`read_text`].

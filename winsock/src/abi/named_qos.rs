@@ -16,7 +16,7 @@ fn by_name(s: usize, name: Address, qos: Address) -> Result<i32> {
     if buffer.len() == 0 || buffer.address().is_null() {
         return Err(Wsa::Efault);
     }
-    let requested = memory::read_text(buffer.address(), Encoding::Narrow)?;
+    let requested = memory::read_counted_text(buffer)?;
     if !requested.is_empty() {
         return qos::write(&named_qos(&requested)?, qos).map(|()| 1);
     }

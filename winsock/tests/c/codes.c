@@ -1,9 +1,12 @@
 /* WSPConnect's table of codes and the calls around it, through the C ABI. Exits with 1 if a check fails. Compiles as
  * C and as C++. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <Winsock2.h>
 #include <ws2spi.h>
 #include <ws2tcpip.h>
@@ -160,6 +163,31 @@ static void inconsistent(void) {
     closesocket(listener);
 }
 
+/* A name ends where its buffer does, or with a zero before. */
+static void names(SOCKET s) {
+    static char longer[] = "G711XYZ";
+    const int page = (int)sysconf(_SC_PAGESIZE), zeroes = open("/dev/zero", O_RDWR);
+    char *pages = (char *)mmap(NULL, 2 * (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE, zeroes, 0);
+    QOS got;
+    WSABUF name;
+    name.buf = longer, name.len = 4;
+    check("WSAGetQOSByName", WSAGetQOSByName(s, &name, &got), 1);
+    check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+    for (name.len = 1; name.len < sizeof longer; name.len++)
+        if (name.len != 4)
+            check("other lengths", WSAGetQOSByName(s, &name, &got) ? 0 : WSAGetLastError(), WSAEINVAL);
+    name.len = 0;
+    check("no name", WSAGetQOSByName(s, &name, &got) ? 0 : WSAGetLastError(), WSAEFAULT);
+    check("two pages", pages != MAP_FAILED && munmap(pages + page, (size_t)page) == 0, 1);
+    name.buf = pages + page - 4, name.len = 4;
+    memcpy(name.buf, "g711", 4);
+    check("a name at the end of a page", WSAGetQOSByName(s, &name, &got), 1);
+    name.len = 5;
+    check("a length beyond it", WSAGetQOSByName(s, &name, &got) ? 0 : WSAGetLastError(), WSAEFAULT);
+    munmap(pages, (size_t)page);
+    close(zeroes);
+}
+
 int main(void) {
     WSADATA data;
     struct sockaddr_in name = address("127.0.0.1", 9), peer;
@@ -303,6 +331,7 @@ int main(void) {
     buffer.len = sizeof text;
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+    names(s);
 
     /* After fork the child has to call WSAStartup, and sockets that it closes stay open in the parent. */
     fflush(stdout);
