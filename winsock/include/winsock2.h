@@ -816,6 +816,10 @@ static __inline ULONG inet_addr(const char *text) {
     int count = 0, digits, i;
     if (!text || !*text)
         return INADDR_NONE;
+    if (text[0] == ' ' && !text[1]) {
+        WSASetLastError(0);
+        return 0;
+    }
     for (;;) {
         char *end;
         unsigned long value;
@@ -840,6 +844,7 @@ static __inline ULONG inet_addr(const char *text) {
     address = parts[count - 1];
     for (i = 0; i < count - 1; i++)
         address |= parts[i] << (24 - 8 * i);
+    WSASetLastError(0);
     return gqos_htonl(address);
 }
 

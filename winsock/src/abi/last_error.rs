@@ -69,14 +69,12 @@ impl From<Wsa> for Win32 {
     }
 }
 
-/// The value of a call, or `failure` with the thread's error set to a number of Windows.
+/// The value of a call with the thread's error set to 0, or `failure` with the error set to a number of Windows.
 pub(super) fn win32<T>(failure: T, call: impl FnOnce() -> core::result::Result<T, Win32>) -> T {
     // A panic has no number of its own.
     let result = without_panic(|| Ok(call())).unwrap_or_else(|code| Err(code.into()));
-    result.unwrap_or_else(|Win32(code)| {
-        set(code);
-        failure
-    })
+    set(result.as_ref().err().map_or(0, |Win32(code)| *code));
+    result.unwrap_or(failure)
 }
 
 /// 0, or the error as the result: for functions that report errors so.
@@ -87,9 +85,7 @@ pub(super) fn as_result(call: impl FnOnce() -> Result<()>) -> i32 {
 /// The same with the thread's error set as well.
 pub(super) fn as_result_and_error(call: impl FnOnce() -> Result<()>) -> i32 {
     let code = as_result(call);
-    if code != 0 {
-        set(code.cast_unsigned());
-    }
+    set(code.cast_unsigned());
     code
 }
 

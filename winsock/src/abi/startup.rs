@@ -37,14 +37,18 @@ fn start(requested: u16, wsadata: Address) -> Result<()> {
     })
 }
 
-/// WSAStartup: the error is the result.
+/// WSAStartup: the error is the result. Where it succeeds, the thread's error is 0.
 ///
 /// # Safety
 ///
 /// See [`abi`](crate::abi#safety).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gqos_WSAStartup(version: u16, wsadata: Address) -> i32 {
-    last_error::as_result(|| start(version, wsadata))
+    let code = last_error::as_result(|| start(version, wsadata));
+    if code == 0 {
+        last_error::set(0);
+    }
+    code
 }
 
 /// WSAGetLastError.

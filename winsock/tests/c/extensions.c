@@ -424,9 +424,41 @@ static void without_meaning(void) {
     check("its error", error, WSAENOTSOCK);
 }
 
+/* The thread's error after a call that began with another one. */
+#define LEAVES(what, call, code)            \
+    do {                                    \
+        WSASetLastError(12345);             \
+        (void)(call);                       \
+        check(what, WSAGetLastError(), code); \
+    } while (0)
+
+/* A call that succeeds sets the thread's error to 0; one that cannot fail, or releases something, leaves it. */
+static void last_errors(void) {
+    struct sockaddr_in name = address("127.0.0.1", 80);
+    struct addrinfo *found = NULL;
+    char host[64], service[64];
+    WSADATA data;
+    LEAVES("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+    LEAVES("getaddrinfo", getaddrinfo("127.0.0.1", "80", NULL, &found), 0);
+    LEAVES("freeaddrinfo", freeaddrinfo(found), 12345);
+    LEAVES("getaddrinfo that fails", getaddrinfo("127.0.0.1", "no such service", NULL, &found), WSATYPE_NOT_FOUND);
+    LEAVES("getnameinfo", getnameinfo((struct sockaddr *)&name, sizeof name, host, sizeof host, service, sizeof service,
+                                      NI_NUMERICHOST | NI_NUMERICSERV), 0);
+    LEAVES("inet_addr", inet_addr("127.0.0.1"), 0);
+    LEAVES("inet_addr of a space", inet_addr(" "), 0);
+    LEAVES("inet_ntoa", inet_ntoa(name.sin_addr), 12345);
+    LEAVES("htons", htons(1), 12345);
+    LEAVES("WSAIsBlocking", WSAIsBlocking(), 12345);
+    check("a space", inet_addr(" ") == INADDR_ANY, 1);
+    check("two spaces", inet_addr("  ") == INADDR_NONE, 1);
+    check("a space before", inet_addr(" 1") == INADDR_NONE, 1);
+    check("the last of two starts", WSACleanup(), 0);
+}
+
 int main(void) {
     WSADATA data;
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+    last_errors();
     messages();
     accept_ex();
     transmit();

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include "check.h"
 
-/* The error of a function that returns FALSE. */
+/* The error of a function that returns FALSE; one that succeeds sets the error to 0. */
 #define REFUSES(what, call, code) check(what, (call) ? 0 : (int)GetLastError(), code)
-#define ALLOWS(what, call) REFUSES(what, call, 0)
+#define ALLOWS(what, call) check(what, (SetLastError(12345), (void)(call), (int)GetLastError()), 0)
 
 static BOOL set_rate(HANDLE qos, QOS_FLOWID flow, UINT64 bits, QOS_SHAPING shaping) {
     QOS_FLOWRATE_OUTGOING rate;
