@@ -355,30 +355,16 @@ extern int gqos_WSPStartup(WORD wVersionRequested, LPWSPDATA lpWSPData, LPWSAPRO
 extern int gqos_WSPConnect(SOCKET s, const struct sockaddr *name, int namelen, LPWSABUF lpCallerData,
                            LPWSABUF lpCalleeData, LPQOS lpSQOS, LPQOS lpGQOS, LPINT lpErrno);
 
-#ifdef __cplusplus
-}
-#endif
-
 /* WSPStartup and WSPConnect are the provider's, unless the program defines functions of these names, as a layered
- * provider does. In C these are inline definitions that another definition replaces; in C++ templates, to which a
- * function is preferred. Neither is a symbol of the object file. GQOS_NO_SPI_NAMES leaves them out, for a program in C
- * whose own are static. */
+ * provider does. These are inline definitions that another definition replaces, and no symbols of the object file;
+ * clang in C++ does not let them be replaced, and has declarations of the library's functions instead. GQOS_NO_SPI_NAMES
+ * leaves them out, for a program whose own are static. */
 #if defined(GQOS_NO_SPI_NAMES)
-#elif defined(__cplusplus)
-extern "C++" {
-namespace gqos_spi {
-template <class UpcallTable>
-inline int WSPStartup(WORD version, LPWSPDATA data, LPWSAPROTOCOL_INFOW info, UpcallTable, LPWSPPROC_TABLE table) {
-    return gqos_WSPStartup(version, data, info, table);
-}
-template <class Socket>
-inline int WSPConnect(Socket s, const struct sockaddr *name, int namelen, LPWSABUF caller_data, LPWSABUF callee_data,
-                      LPQOS sqos, LPQOS gqos, LPINT error) {
-    return gqos_WSPConnect(static_cast<SOCKET>(s), name, namelen, caller_data, callee_data, sqos, gqos, error);
-}
-} /* namespace gqos_spi */
-using namespace gqos_spi;
-}
+#elif defined(__cplusplus) && defined(__clang__)
+extern int WSPAPI WSPStartup(WORD wVersionRequested, LPWSPDATA lpWSPData, LPWSAPROTOCOL_INFOW lpProtocolInfo,
+                             WSPUPCALLTABLE UpcallTable, LPWSPPROC_TABLE lpProcTable);
+extern int WSPAPI WSPConnect(SOCKET s, const struct sockaddr *name, int namelen, LPWSABUF lpCallerData,
+                             LPWSABUF lpCalleeData, LPQOS lpSQOS, LPQOS lpGQOS, LPINT lpErrno);
 #else
 #define GQOS_REPLACEABLE extern __inline __attribute__((__gnu_inline__, __always_inline__))
 GQOS_REPLACEABLE int WSPAPI WSPStartup(WORD wVersionRequested, LPWSPDATA lpWSPData, LPWSAPROTOCOL_INFOW lpProtocolInfo,
@@ -391,6 +377,10 @@ GQOS_REPLACEABLE int WSPAPI WSPConnect(SOCKET s, const struct sockaddr *name, in
     return gqos_WSPConnect(s, name, namelen, lpCallerData, lpCalleeData, lpSQOS, lpGQOS, lpErrno);
 }
 #undef GQOS_REPLACEABLE
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif

@@ -21,6 +21,7 @@ int main(void) {
     WSPUPCALLTABLE upcalls;
     LPWSPSTARTUP start = WSPStartup;
     LPWSPCONNECT connector = WSPConnect;
+    void *addresses[2];
     struct sockaddr_in name = address("127.0.0.1", 0);
     struct fd_set readable;
     fd_set *same = &readable;
@@ -30,6 +31,8 @@ int main(void) {
     int error = 0, length = sizeof name;
 
     memset(&upcalls, 0, sizeof upcalls);
+    addresses[0] = (void *)WSPStartup, addresses[1] = (void *)WSPConnect;
+    check("their addresses", addresses[0] == (void *)start && addresses[1] == (void *)connector, 1);
     check("WSPStartup", WSPStartup(MAKEWORD(2, 2), &data, NULL, upcalls, &table), 0);
     check("WSPStartup by a pointer", start(MAKEWORD(2, 2), &data, NULL, upcalls, &table), 0);
     check("WSPConnect", WSPConnect((SOCKET)12345, (struct sockaddr *)&name, sizeof name, NULL, NULL, NULL, NULL, &error),

@@ -144,12 +144,18 @@ int main(void) {
     WSPUPCALLTABLE upcalls;
     LPWSPSTARTUP start = WSPStartup;
     LPWSPCONNECT own = WSPConnect;
+    void *addresses[4];
     WSADATA wsadata;
     SOCKET listener;
     struct sockaddr_in peer = address("127.0.0.1", 0);
     int length = sizeof peer;
 
     memset(&upcalls, 0, sizeof upcalls);
+    addresses[0] = (void *)WSPStartup, addresses[1] = (void *)gqos_WSPStartup;
+    addresses[2] = (void *)WSPConnect, addresses[3] = (void *)gqos_WSPConnect;
+    check("the layer's functions are not the base's", addresses[0] != addresses[1] && addresses[2] != addresses[3], 1);
+    check("WSPStartup by its address", addresses[0] == (void *)start, 1);
+    check("WSPConnect by its address", addresses[2] == (void *)own, 1);
     read_catalogue();
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &wsadata), 0);
     check("WSPStartup of the layer", start(MAKEWORD(2, 2), &data, NULL, upcalls, &table), 0);
