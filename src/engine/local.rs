@@ -34,6 +34,7 @@ use crate::kernel::KernelClass;
 use crate::linux::{Netlink, RouteQuery};
 use crate::manager::{Answer, Input};
 use crate::policy::{Owner, PeerTimeouts, Policy};
+use crate::tc::Handle;
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///

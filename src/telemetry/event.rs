@@ -81,7 +81,7 @@ pub struct FlowAdmitted {
 
 impl Event {
     /// The name of each kind of event, as JSON has it.
-    pub const KINDS: [&'static str; 31] = [
+    pub const KINDS: [&'static str; 36] = [
         "flow_admitted",
         "flow_refused",
         "flow_renegotiated",
@@ -106,6 +106,11 @@ impl Event {
         "interface_prepared",
         "interface_left_to_user_space",
         "interface_gone",
+        "interface_released",
+        "root_taken_over",
+        "root_restored",
+        "root_not_restored",
+        "root_file_failed",
         "interface_shares_wire",
         "tree_changed",
         "tree_applied",
@@ -142,6 +147,11 @@ impl Event {
             Self::InterfacePrepared(_) => "interface_prepared",
             Self::InterfaceLeftToUserSpace(_) => "interface_left_to_user_space",
             Self::InterfaceGone(_) => "interface_gone",
+            Self::InterfaceReleased(_) => "interface_released",
+            Self::RootTakenOver(_) => "root_taken_over",
+            Self::RootRestored(_) => "root_restored",
+            Self::RootNotRestored(_) => "root_not_restored",
+            Self::RootFileFailed(_) => "root_file_failed",
             Self::InterfaceSharesWire(_) => "interface_shares_wire",
             Self::TreeChanged(_) => "tree_changed",
             Self::TreeApplied(_) => "tree_applied",
