@@ -38,7 +38,7 @@ impl Sample {
         let (mut server, mut tasks, mut user_memory) = (0, 0, 0);
         for process in fs::read_dir("/proc").unwrap().flatten() {
             let path = process.path();
-            if !path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok()) {
+            if path.file_name().is_none_or(|name| name.to_string_lossy().parse::<u32>().is_err()) {
                 continue;
             }
             // What has ended meanwhile has none of these files.

@@ -457,7 +457,7 @@ impl Endpoint {
         {
             let mut state = self.state();
             (state.phase, state.peer, state.bound) = (ConnectionPhase::Connected, Some(peer), true);
-            state.session = None;
+            (state.session, state.receives_session) = (None, None);
             (state.peer_removed, state.error) = (false, None);
             if before != Some(peer) {
                 state.qos.forget_other_end();
@@ -488,7 +488,7 @@ impl Endpoint {
         {
             let mut state = self.state();
             (state.phase, state.peer, state.peer_removed) = (ConnectionPhase::Idle, None, true);
-            state.session = None;
+            (state.session, state.receives_session) = (None, None);
             state.qos.forget_other_end();
         }
         // An event of what was discarded does not keep the next one from being recorded.

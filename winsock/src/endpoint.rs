@@ -93,6 +93,8 @@ pub(crate) struct EndpointState {
     pub(crate) awaits_adoption: bool,
     /// The multicast session that a datagram socket sends to without a peer.
     pub(crate) session: Option<SocketAddr>,
+    /// The multicast session that it has joined to receive.
+    pub(crate) receives_session: Option<SocketAddr>,
     /// It is a datagram socket whose peer was removed.
     pub(crate) peer_removed: bool,
     /// SO_ERROR: the error of the latest connection that failed.

@@ -74,7 +74,13 @@ impl Endpoint {
             sys::join_multicast(&self.fd, session.ip(), interface).map_err(Errno::wsa)?;
         }
         pending.commit(self, session.ip())?;
-        self.state().session = Some(session).filter(|_| role != LeafRole::Receiver);
+        {
+            let mut state = self.state();
+            state.session = Some(session).filter(|_| role != LeafRole::Receiver);
+            state.receives_session = Some(session).filter(|_| role != LeafRole::Sender);
+            state.qos.forget_other_end();
+        }
+        self.note_end_in_process();
         Ok(())
     }
 
@@ -94,7 +100,9 @@ impl Endpoint {
     /// - **Source**: IP_DROP_MEMBERSHIP and IPV6_DROP_MEMBERSHIP.
     pub fn leave_multicast(&self, group: IpAddr, interface: MulticastInterface) -> Result<()> {
         self.check_membership(group)?;
-        sys::leave_multicast(&self.fd, group, interface).map_err(Errno::wsa)
+        sys::leave_multicast(&self.fd, group, interface).map_err(Errno::wsa)?;
+        self.state().receives_session.take_if(|session| session.ip() == group);
+        Ok(())
     }
 
     fn check_membership(&self, group: IpAddr) -> Result<()> {

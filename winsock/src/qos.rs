@@ -29,14 +29,15 @@ impl Endpoint {
     /// - **Errors**: those of [`set_qos`](Self::set_qos).
     pub fn set_qos_with(self: &Arc<Self>, requested: &Qos, objects: ProviderSpecific) -> Result<()> {
         check_started()?;
-        let (qos, peer) = {
+        let (qos, peer, destination_before) = {
             let mut state = self.state();
+            let before = state.qos.provider_specific.destination;
             let qos = merged(requested, state.qos.requested.as_ref());
             let peer = state.peer.filter(|_| state.phase == ConnectionPhase::Connected).or(state.session);
             // QOS_DESTADDR stands for the peer of a datagram socket that has none.
             let is_destination = |to: &_| !self.is_stream() && self.check_family(*to).is_ok();
             match peer.or(objects.destination.filter(is_destination)) {
-                Some(peer) => (qos, peer),
+                Some(peer) => (qos, peer, before),
                 None => {
                     (state.qos.requested, state.qos.provider_specific) = (Some(qos), objects);
                     drop(state);
@@ -47,6 +48,9 @@ impl Endpoint {
         };
         let pending = self.reserve(Some(qos), objects, peer)?;
         self.commit(pending, peer.ip())?;
+        if objects.destination != destination_before {
+            self.state().qos.forget_other_end();
+        }
         self.note_end_in_process();
         Ok(())
     }

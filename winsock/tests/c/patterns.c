@@ -313,6 +313,84 @@ static void multicast(void) {
     closesocket(receiver);
 }
 
+/* A sender and a receiver of datagrams, which learn of each other's QoS, whichever is first. */
+static void exchange(const char *what, SOCKET sends, SOCKET receives, int (*first)(SOCKET, SOCKET),
+                     int (*second)(SOCKET, SOCKET)) {
+    WSAEVENT event = WSACreateEvent(), other = WSACreateEvent();
+    GIVES(what, WSAEventSelect(sends, event, FD_QOS));
+    GIVES("the receiver's events", WSAEventSelect(receives, other, FD_QOS));
+    GIVES("the first", first(sends, receives));
+    check("nothing yet", (int)WSAWaitForMultipleEvents(1, &event, FALSE, 20, FALSE), WSA_WAIT_TIMEOUT);
+    check("  at the receiver", (int)WSAWaitForMultipleEvents(1, &other, FALSE, 0, FALSE), WSA_WAIT_TIMEOUT);
+    GIVES("the second", second(sends, receives));
+    check("FD_QOS at the sender", wait_for(sends, event, FD_QOS), 1);
+    check("  receivers", (int)status_of(sends), WSA_QOS_RECEIVERS);
+    check("FD_QOS at the receiver", wait_for(receives, other, FD_QOS), 1);
+    check("  senders", (int)status_of(receives), WSA_QOS_SENDERS);
+    closesocket(sends), closesocket(receives);
+    WSACloseEvent(event), WSACloseEvent(other);
+}
+
+static QOS receiving(void) {
+    QOS qos = guaranteed(50000, 10000);
+    qos.ReceivingFlowspec = qos.SendingFlowspec;
+    qos.SendingFlowspec.ServiceType = SERVICETYPE_NOTRAFFIC;
+    return qos;
+}
+
+static int send_to_session(SOCKET sends, SOCKET receives) {
+    struct sockaddr_in session = address("239.1.2.4", 5604);
+    QOS qos = guaranteed(50000, 10000);
+    (void)receives;
+    return WSAJoinLeaf(sends, NAME(session), NULL, NULL, &qos, NULL, JL_SENDER_ONLY) == sends ? 0 : SOCKET_ERROR;
+}
+
+static int receive_session(SOCKET sends, SOCKET receives) {
+    struct sockaddr_in session = address("239.1.2.4", 5604);
+    QOS qos = receiving();
+    (void)sends;
+    return WSAJoinLeaf(receives, NAME(session), NULL, NULL, &qos, NULL, JL_RECEIVER_ONLY) == receives ? 0 : SOCKET_ERROR;
+}
+
+/* The sender has no local address yet. */
+static int send_to_destination(SOCKET sends, SOCKET receives) {
+    struct sockaddr_in to;
+    QOS_DESTADDR destination;
+    QOS qos = guaranteed(50000, 10000);
+    DWORD moved = 0;
+    int length = sizeof to;
+    GIVES("getsockname", getsockname(receives, (struct sockaddr *)&to, &length));
+    memset(&destination, 0, sizeof destination);
+    destination.ObjectHdr.ObjectType = QOS_OBJECT_DESTADDR;
+    destination.ObjectHdr.ObjectLength = sizeof destination;
+    destination.SocketAddress = (struct sockaddr *)&to;
+    destination.SocketAddressLength = sizeof to;
+    qos.ProviderSpecific.buf = (char *)&destination;
+    qos.ProviderSpecific.len = sizeof destination;
+    return WSAIoctl(sends, SIO_SET_QOS, &qos, sizeof qos, NULL, 0, &moved, NULL, NULL);
+}
+
+static int receive_anything(SOCKET sends, SOCKET receives) {
+    QOS qos = receiving();
+    DWORD moved = 0;
+    (void)sends;
+    return WSAIoctl(receives, SIO_SET_QOS, &qos, sizeof qos, NULL, 0, &moved, NULL, NULL);
+}
+
+static SOCKET bound(void) {
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    GIVES("bind", bind(s, NAME(name)));
+    return s;
+}
+
+static void datagram_exchanges(void) {
+    exchange("leaves", socket(AF_INET, SOCK_DGRAM, 0), socket(AF_INET, SOCK_DGRAM, 0), send_to_session, receive_session);
+    exchange("leaves", socket(AF_INET, SOCK_DGRAM, 0), socket(AF_INET, SOCK_DGRAM, 0), receive_session, send_to_session);
+    exchange("QOS_DESTADDR", socket(AF_INET, SOCK_DGRAM, 0), bound(), send_to_destination, receive_anything);
+    exchange("QOS_DESTADDR", socket(AF_INET, SOCK_DGRAM, 0), bound(), receive_anything, send_to_destination);
+}
+
 int main(void) {
     WSADATA data;
     alarm(60);
@@ -329,6 +407,7 @@ int main(void) {
     simple();
     event_and_result();
     multicast();
+    datagram_exchanges();
     GIVES("WSACleanup", WSACleanup());
     printf(wrong ? "WRONG\n" : "RIGHT\n");
     return wrong;
