@@ -198,7 +198,7 @@ fn a_foreign_class_with_filters_is_removed_and_the_tree_of_the_flows_stays() {
             &[
                 "tc filter add dev d0 parent 6771:100 protocol ip prio 9 u32 match u32 1 1 flowid 6771:8000",
                 "tc filter add dev d0 parent 6771:8000 protocol all prio 9 u32 match u32 0 0 flowid 6771:100",
-                "tc filter add dev d0 parent 6771: protocol ipv6 prio 26481 u32 match u32 0 0 flowid 6771:8000",
+                "tc filter add dev d0 parent 6771: protocol ipv6 prio 5 u32 match u32 0 0 flowid 6771:8000",
             ],
         ] {
             run("tc class add dev d0 parent 6771:1 classid 6771:8000 htb rate 90mbit prio 0");
