@@ -12,7 +12,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcHeader, TcMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use super::saved_object::{ObjectKind, SavedObject, TCA_EGRESS_BLOCK};
+use super::saved_object::{ObjectKind, SavedObject, TCA_EGRESS_BLOCK, UnusableObject};
 use super::traffic::{DELETE_QDISC, NEW_QDISC, handle_of, header, kind, options, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{ForeignRoot, Handle, HtbRoot};
@@ -190,10 +190,10 @@ impl SavedTree {
         root: ForeignRoot,
         index: u32,
         objects: Vec<SavedObject>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, UnusableObject> {
         let count = objects.len();
         if count > MOST_OBJECTS {
-            return Err(format!("it has {count} objects, and at most {MOST_OBJECTS} are saved"));
+            return Err(UnusableObject::TooMany { count, most: MOST_OBJECTS });
         }
         let is_root = |object: &SavedObject| {
             object.object == ObjectKind::Qdisc && object.place().parent == Handle::ROOT
@@ -202,7 +202,7 @@ impl SavedTree {
             is_root(first) && first.kind == root.kind && first.place().handle == root.handle
         });
         if !begins || objects.iter().skip(1).any(is_root) || root.handle.minor() != 0 {
-            return Err(format!("it does not begin with its root, {root}"));
+            return Err(UnusableObject::NoRoot { root });
         }
         let mut requests = Vec::with_capacity(count);
         for object in objects {
@@ -212,7 +212,7 @@ impl SavedTree {
                 ObjectKind::Filter => &FILTERS.map(|(kind, _)| kind),
             };
             if !known.contains(&object.kind.as_str()) {
-                return Err(format!("it has a {:?}, which is never saved", object.kind));
+                return Err(UnusableObject::Kind { kind: object.kind });
             }
             requests.push(object.request(index)?);
         }

@@ -6,7 +6,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcMessage};
 use serde::{Deserialize, Serialize};
 
 use super::traffic::{header, kind, with_options};
-use crate::tc::{ClassPlace, Handle};
+use crate::tc::{ClassPlace, ForeignRoot, Handle};
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,6 +33,19 @@ pub(super) struct SavedObject {
     /// TCA_EGRESS_BLOCK, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     block: Option<String>,
+}
+
+/// Why written objects make no tree.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum UnusableObject {
+    #[error("it has {count} objects, and at most {most} are saved")]
+    TooMany { count: usize, most: usize },
+    #[error("it does not begin with its root, {root}")]
+    NoRoot { root: ForeignRoot },
+    #[error("it has a {kind:?}, which is never saved")]
+    Kind { kind: String },
+    #[error("{start:?} is not hexadecimal")]
+    NotHexadecimal { start: String },
 }
 
 const TCA_OPTIONS: u16 = 2;
@@ -66,7 +79,7 @@ impl SavedObject {
     /// The request that makes it on an interface.
     ///
     /// - **Errors**: a text that is not hexadecimal.
-    pub(super) fn request(&self, index: u32) -> Result<RouteNetlinkMessage, String> {
+    pub(super) fn request(&self, index: u32) -> Result<RouteNetlinkMessage, UnusableObject> {
         let ClassPlace { handle, parent } = self.place();
         let mut message = with_options(header(index, handle, parent), &self.kind, bytes(&self.options)?);
         message.header.info = self.info;
@@ -93,7 +106,7 @@ fn raw(message: &TcMessage, number: u16) -> Option<String> {
     })
 }
 
-fn bytes(hexadecimal: &str) -> Result<Vec<u8>, String> {
+fn bytes(hexadecimal: &str) -> Result<Vec<u8>, UnusableObject> {
     let digits = hexadecimal.as_bytes();
     let byte = |pair: &[u8; 2]| {
         let text = std::str::from_utf8(pair).ok().filter(|text| !text.starts_with('+'))?;
@@ -101,7 +114,8 @@ fn bytes(hexadecimal: &str) -> Result<Vec<u8>, String> {
     };
     let (pairs, rest) = digits.as_chunks::<2>();
     let bytes = pairs.iter().map(byte).collect::<Option<Vec<_>>>().filter(|_| rest.is_empty());
-    bytes.ok_or_else(|| format!("{:?} is not hexadecimal", hexadecimal.chars().take(16).collect::<String>()))
+    let not = || UnusableObject::NotHexadecimal { start: hexadecimal.chars().take(16).collect() };
+    bytes.ok_or_else(not)
 }
 
 #[cfg(test)]
@@ -133,7 +147,7 @@ mod tests {
     fn what_is_not_hexadecimal_is_an_error() {
         assert_eq!(bytes("00ff1A"), Ok(vec![0, 255, 26]));
         for text in ["0", "0g", "+1", "0x", "é"] {
-            assert_eq!(bytes(text), Err(format!("{text:?} is not hexadecimal")));
+            assert_eq!(bytes(text), Err(UnusableObject::NotHexadecimal { start: text.into() }));
         }
     }
 }
