@@ -7,12 +7,13 @@ use flowspec::{Both, Flowspec, Qos};
 use serde_json::Value;
 use shaper::clock;
 
+use super::attached::attach;
 use super::held::{Client, Requester};
 use super::holdings::NotRequested;
 use super::notices::Process;
 use super::peer::Peer;
 use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
-use super::sockets::{attach, close_elsewhere};
+use super::sockets::close_elsewhere;
 use super::state::DaemonServer;
 use super::status::status;
 use crate::admission::{Decision, GroupRequest, Operation};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 
+use super::attached::follow_ends;
 use super::confined::Confined;
 use super::core::{Core, Parts, serve_client};
 use super::error::DaemonStartError;
@@ -14,7 +15,7 @@ use super::journal::Journal;
 use super::keeper::{grace, lines};
 use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed};
-use super::sockets::{HostSockets, follow_ends};
+use super::sockets::HostSockets;
 use super::state::DaemonServer;
 use super::state_log::{StateLog, StateWrite};
 use crate::engine::{Kernel, LocalEngine};

@@ -37,6 +37,7 @@
 //!
 //! [`Daemon::start`], then [`Daemon::run`] until its future `stop` is ready.
 
+mod attached;
 mod audit;
 mod calls;
 mod confined;

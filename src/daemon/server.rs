@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use super::attached::follow_ends;
 use super::audit::AuditLog;
 use super::confined::Confined;
 use super::control_file::ControlFile;
@@ -23,7 +24,7 @@ use super::options::DaemonOptions;
 use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
 use super::service::keep_alive;
-use super::sockets::{SystemSockets, follow_ends};
+use super::sockets::SystemSockets;
 use super::state::{DaemonServer, administrators, read};
 use crate::control::{ControlError, DEFAULT_SOCKET};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport};

@@ -1,23 +1,9 @@
 //! Sockets that send to a class whether or not a flow has it. The number of such a class is no other flow's before the socket
 //! has ended, or sends elsewhere.
 
-use std::collections::BTreeMap;
-
 use super::pending::Purpose;
 use super::state::Manager;
 use crate::tc::Handle;
-
-/// The sockets by their cookies, each with a class that it sends to.
-#[derive(Debug, Default)]
-pub(super) struct Marks(BTreeMap<(u64, Handle), Option<String>>);
-
-impl Marks {
-    /// The classes of an interface that sockets send to, once for each socket.
-    pub(super) fn on<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = Handle> + 'a {
-        let is_there = move |of: &Option<String>| of.as_deref().is_none_or(|name| name == interface);
-        self.0.iter().filter(move |(_, of)| is_there(of)).map(|((_, class), _)| *class)
-    }
-}
 
 impl Manager {
     /// A socket sends to a class from now on: that of this flow, on its interface; on any interface where the flow is not known.

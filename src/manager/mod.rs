@@ -42,6 +42,7 @@ mod interface;
 mod invariants;
 mod kept;
 mod links;
+mod marked;
 mod marks;
 mod message;
 mod numbers;

@@ -8,7 +8,7 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate, TSpec};
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
-use super::marks::Marks;
+use super::marked::Marks;
 use super::message::ChangeId;
 use super::owed::Owed;
 use super::pending::{AppliedRenegotiation, Deferred, Pending};
