@@ -47,8 +47,8 @@ pub(crate) struct Checks {
     classes: BTreeMap<String, (u32, Handle)>,
     /// The sockets that send to their flows' classes, by the flows.
     marks: BTreeMap<String, (u64, u32, Handle)>,
-    /// Sockets that send to a class whose flow they were, by their cookies.
-    left_marked: BTreeMap<u64, (u32, Handle)>,
+    /// Sockets that send to a class, with the flow whose they were, by their cookies.
+    left_marked: BTreeMap<u64, (u32, Handle, String)>,
     /// Since when reservations are without their clients, and flows without reservations.
     without_client: BTreeMap<String, Instant>,
     without_holder: BTreeMap<String, Instant>,
@@ -224,14 +224,16 @@ impl Checks {
         }
         for (id, before) in std::mem::replace(&mut self.marks, marks) {
             if self.marks.get(&id).is_none_or(|now| now.0 != before.0) {
-                self.left_marked.insert(before.0, (before.1, before.2));
+                self.left_marked.insert(before.0, (before.1, before.2, id));
             }
         }
-        self.left_marked.retain(|cookie, (_, class)| sockets.mark_of(*cookie) == Some(*class));
-        for (cookie, (index, class)) in &self.left_marked {
+        self.left_marked.retain(|cookie, (_, class, _)| sockets.mark_of(*cookie) == Some(*class));
+        for (cookie, (index, class, of)) in &self.left_marked {
             let owner = owners.get(&(*index, *class)).map(|owner| &owner.holding);
+            // The state file may not have the socket of a flow that was adopted.
             let is_its_own = |owner: &&Holding| {
-                self.held.iter().any(|flow| flow.id == owner.id && flow.cookie == Some(*cookie))
+                owner.id == *of
+                    || self.held.iter().any(|flow| flow.id == owner.id && flow.cookie == Some(*cookie))
             };
             let Some(owner) = owner.filter(|owner| !is_its_own(owner)) else { continue };
             if owner.group.is_none() && flow_number(*class).is_some() {
@@ -243,8 +245,8 @@ impl Checks {
 
     /// The daemon ends: which sockets send to which classes stays.
     fn leave_marks(&mut self) {
-        let marks = std::mem::take(&mut self.marks).into_values();
-        self.left_marked.extend(marks.map(|(cookie, index, class)| (cookie, (index, class))));
+        let marks = std::mem::take(&mut self.marks).into_iter();
+        self.left_marked.extend(marks.map(|(id, (cookie, index, class))| (cookie, (index, class, id))));
     }
 
     /// Follows what the events say: which flows are admitted, and with what.

@@ -408,7 +408,12 @@ impl World {
                 }
             }
             Asked::Attach { id, cookie } if error.is_none() => self.promises.attached(&id, cookie),
-            Asked::Attach { id, .. } => self.promises.certain(&id),
+            // What an earlier connection has asked for may not have been answered.
+            Asked::Attach { id, .. } => {
+                if self.promises.0.get(&id).is_some_and(|promise| promise.connection == connection) {
+                    self.promises.certain(&id);
+                }
+            }
             Asked::Release { id } if error.is_none() => {
                 self.promises.gone(&id);
                 self.clients[number].flows.remove(&id);
