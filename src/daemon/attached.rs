@@ -1,6 +1,5 @@
 //! Sockets that clients have passed: tied to their reservations and marked; and what their ends release.
 
-use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
