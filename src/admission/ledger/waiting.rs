@@ -18,8 +18,10 @@ impl Ledger {
     /// A flow waits from now on, or keeps its place. Returns whether it waits.
     pub(crate) fn wait(&mut self, request: &Request) -> bool {
         let lane = self.lane_of(request);
-        // What it waited for before, or was notified of, may be free for the flows behind it.
-        self.risen |= self.waiting.has(&request.id) && !self.waiting.has_request(request, &lane);
+        // What it waited for before, or was notified of, may be free for the flows behind it. One that was to begin later is
+        // notified of what it can have now: only a flow that begins now may use what is measured as unused.
+        let waits_for_another = self.waiting.has(&request.id) && !self.waiting.has_request(request, &lane);
+        self.risen |= waits_for_another || request.start.is_some();
         self.waiting.join(request, lane)
     }
 
