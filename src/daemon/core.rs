@@ -14,7 +14,7 @@ use super::error::DaemonStartError;
 use super::held::{Client, ConnectionId};
 use super::holdings::Reservations;
 use super::journal::Journal;
-use super::marks::Marks;
+use super::marks::{self, Marks};
 use super::notices::{Notices, Process};
 use super::observed::Observed;
 use super::peer::Peer;
@@ -28,7 +28,7 @@ use crate::control::ClientNotice;
 use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
 };
-use crate::engine::{Adoptions, Engine, Kernel, LocalEngine};
+use crate::engine::{Adoptions, Engine, KeptReservations, Kernel, LocalEngine};
 use crate::policy::Policy;
 
 /// What a daemon is started with.
@@ -68,7 +68,12 @@ impl Core {
         let journal = Journal::new();
         let holdings = Reservations::new(Arc::clone(&notices), Arc::clone(&journal), &epoch);
         let begun_with = policy.clone();
-        let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, &recovery).await?;
+        let (marked, unlisted) = match marks::listed(&*sockets).await {
+            Ok(marked) => (marked, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        let kept = KeptReservations { marked: marked.clone(), ..recovery.kept() };
+        let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, (&recovery, &kept)).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
@@ -77,7 +82,8 @@ impl Core {
         let mut recovered = recovery.adopt(adoptions, &holdings);
         groups_ended.into_iter().for_each(|id| engine.end_group(id));
         let marks = Marks::new(Arc::clone(&engine));
-        if let Err(failure) = marks.begin(&*sockets).await {
+        marks.begin(&marked);
+        if let Some(failure) = unlisted {
             recovered.problems.push(format!("sockets that send to classes cannot be listed: {failure}"));
         }
         let watched = Watched::new(Arc::clone(&engine), Arc::clone(&holdings));
@@ -107,9 +113,8 @@ async fn start_engine(
     policy: Policy,
     kernel: Arc<dyn Kernel>,
     holdings: &Arc<Reservations>,
-    recovery: &Recovery,
+    (recovery, kept): (&Recovery, &KeptReservations),
 ) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
-    let kept = &recovery.kept();
     let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
         let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
         return Ok((engine, adoptions, None));

@@ -41,26 +41,27 @@ const STEP: Duration = Duration::from_secs(1);
 /// After how many of these steps those are looked at again which had kept their marks.
 const AGAIN: u32 = 10;
 
+/// Sockets of the daemon's network namespace that send to classes of flows already, since a daemon or a program before this
+/// one has marked them.
+///
+/// - **Errors**: the kernel's.
+pub(super) async fn listed(sockets: &dyn HostSockets) -> Result<Vec<(u64, Handle)>, KernelFailure> {
+    let priorities = sockets.priorities().await?.into_iter();
+    let classes = priorities.map(|(socket, priority)| (socket, Handle::from_u32(priority)));
+    Ok(classes.filter(|(_, class)| ClassBlock::of(*class).is_some()).collect())
+}
+
 impl Marks {
     pub(super) fn new(engine: Arc<LocalEngine>) -> Self {
         Self { engine, marked: Mutex::default() }
     }
 
-    /// Sockets of the daemon's network namespace that send to classes of flows already, since a daemon or a program before
-    /// this one has marked them.
-    ///
-    /// - **Errors**: the kernel's.
-    pub(super) async fn begin(&self, sockets: &dyn HostSockets) -> Result<(), KernelFailure> {
-        let priorities = sockets.priorities().await?;
+    /// The sockets that send to classes already are those that the engine has begun with.
+    pub(super) fn begin(&self, listed: &[(u64, Handle)]) {
         let mut marked = self.lock();
-        for (socket, priority) in priorities {
-            let class = Handle::from_u32(priority);
-            if ClassBlock::of(class).is_some() {
-                self.engine.socket_marked(socket, class, None);
-                marked.insert(socket, class, true);
-            }
+        for (socket, class) in listed {
+            marked.insert(*socket, *class, true);
         }
-        Ok(())
     }
 
     /// Marks a socket for a flow: from before `mark` on, the class is no other flow's. Where that fails, the socket has the mark

@@ -70,7 +70,8 @@ impl Recovery {
     pub(super) fn kept(&self) -> KeptReservations {
         let flows: Vec<KeptReservation> =
             self.state.flows.values().map(|flow| flow.reservation.clone()).collect();
-        KeptReservations { groups: self.state.groups.values().map(|group| group.request()).collect(), flows }
+        let groups = self.state.groups.values().map(|group| group.request()).collect();
+        KeptReservations { groups, flows, marked: Vec::new() }
     }
 
     /// The groups that end with their last members.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
 
-use super::core::Caller;
+use super::core::{Caller, Core};
 use super::driver::Driver;
 use super::kept::{Adoptions, KeptReservation, KeptReservations, NotAdopted};
 use super::reservation::{Granted, ReserveReply};
@@ -50,19 +50,23 @@ impl Driver {
                 core.adopt(Operation::Group(Box::new(group.clone())), None, Caller::Engine);
             }
             let clock = core.clock.beside_system(self.kernel.uptime_us());
-            // First those that have classes: the others get numbers that none of these has.
-            let mut flows: Vec<_> = answers.iter_mut().zip(&kept.flows).collect();
-            flows.sort_by_key(|(_, flow)| flow.kernel_class.is_none());
-            for (answer, flow) in flows {
-                if !core.manager.knows(&flow.interface) {
-                    continue;
-                }
+            let flows = answers.iter_mut().zip(&kept.flows);
+            let flows = flows.filter(|(_, flow)| core.manager.knows(&flow.interface));
+            let (with_classes, others): (Vec<_>, Vec<_>) =
+                flows.partition(|(_, flow)| flow.kernel_class.is_some());
+            let mut adopt = |core: &mut Core, (answer, flow): (&mut Option<_>, &KeptReservation)| {
                 let (reply, answered) = oneshot::channel();
                 let ladder = Ladder::from(flow.request(clock));
                 let caller = Caller::Reserve { id: flow.id.clone(), route: None, reply };
                 core.adopt(Operation::Reserve(Box::new(ladder)), flow.kernel_class, caller);
                 *answer = Some(answered);
+            };
+            with_classes.into_iter().for_each(|flow| adopt(&mut core, flow));
+            for (socket, class) in &kept.marked {
+                core.feed(Input::SocketMarked { socket: *socket, class: *class, flow: None });
             }
+            // These get numbers that none of those before has, and that no socket sends to.
+            others.into_iter().for_each(|flow| adopt(&mut core, flow));
         }
         // Where there was no tree to keep, one is being set up.
         self.idle().await;

@@ -62,6 +62,8 @@ pub struct KeptReservations {
     pub groups: Vec<GroupRequest>,
     /// The flows.
     pub flows: Vec<KeptReservation>,
+    /// The sockets that send to classes of flows, by their cookies, whether or not a flow has the class.
+    pub marked: Vec<(u64, Handle)>,
 }
 
 /// Why a reservation is not granted again.

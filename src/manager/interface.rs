@@ -184,7 +184,11 @@ impl Interface {
         let class = self.kept.take().filter(|class| ClassBlock::of(*class) == Some(self.block))?;
         let Some(number) = self.block.flow_number(class) else { return Some(class) };
         let is_claimed = self.claims.get(&class).is_some_and(|claims| claims.contains(id));
-        let is_own = is_claimed && !self.members.contains_key(&class);
+        // Its own socket has the mark, or one that had the class before it.
+        let is_other_claimed =
+            || self.claims.get(&class).is_some_and(|claims| claims.iter().any(|other| other != id));
+        let is_marked = self.marked.contains_key(&class) && !is_other_claimed();
+        let is_own = (is_claimed || is_marked) && !self.members.contains_key(&class);
         (is_own || self.numbers.keep(number)).then_some(class)
     }
 

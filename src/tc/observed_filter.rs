@@ -61,7 +61,7 @@ impl ObservedFilter {
     }
 
     /// Whether it is one of the filters of a place.
-    pub(crate) fn is_at(&self, place: FilterPlace) -> bool {
+    pub fn is_at(&self, place: FilterPlace) -> bool {
         let FilterPlace { parent, chain, priority, u32_handle } = self.place;
         let is_among = (parent, chain, priority) == (place.parent, place.chain, place.priority);
         is_among && (place.u32_handle.is_none() || place.u32_handle == u32_handle)

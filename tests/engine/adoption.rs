@@ -27,7 +27,7 @@ fn killed(kernel: &Arc<TestKernel>, text: &str) -> (KeptReservations, [Handle; 2
         let flows = ["first", "second"].map(|id| engine.kept(id).unwrap()).into();
         // Nothing is released.
         std::mem::forget((first, second));
-        (KeptReservations { groups: Vec::new(), flows }, classes)
+        (KeptReservations { flows, ..KeptReservations::default() }, classes)
     });
     // What it does at its exit is counted, and not done.
     drop(runtime);
