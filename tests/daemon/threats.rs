@@ -88,5 +88,5 @@ fn the_table_of_threats_names_tests() {
         }
         assert!(named > 0, "{row}");
     }
-    assert_eq!(rows.len(), 12);
+    assert_eq!(rows.len(), 13);
 }
