@@ -54,7 +54,7 @@ impl Driver {
             let flows = flows.filter(|(_, flow)| core.manager.knows(&flow.interface));
             let (with_classes, others): (Vec<_>, Vec<_>) =
                 flows.partition(|(_, flow)| flow.kernel_class.is_some());
-            let mut adopt = |core: &mut Core, (answer, flow): (&mut Option<_>, &KeptReservation)| {
+            let adopt = |core: &mut Core, (answer, flow): (&mut Option<_>, &KeptReservation)| {
                 let (reply, answered) = oneshot::channel();
                 let ladder = Ladder::from(flow.request(clock));
                 let caller = Caller::Reserve { id: flow.id.clone(), route: None, reply };

@@ -124,7 +124,7 @@ impl Seen {
 /// What a page has to contain for a status.
 fn page_parts(status: &Value, eth0: &Value) -> Vec<String> {
     let rate = |value: &Value| Rate::new(value.as_u64().unwrap()).to_string();
-    let cell = |label: &str, text: &str| format!("<td data-label=\"{label}\" class=\"\">{text}</td>");
+    let cell = |label: &str, text: &str| format!("<td data-label=\"{label}\" class=\"value\">{text}</td>");
     let totals = &eth0["totals"]["sending"];
     let free = totals["budget"].as_u64().unwrap() - totals["reserved"].as_u64().unwrap();
     let row = [

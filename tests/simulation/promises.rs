@@ -23,6 +23,11 @@ impl Promises {
         self.0.insert(id.to_owned(), promise);
     }
 
+    /// Whether it was given on this connection.
+    pub(crate) fn is_of(&self, id: &str, connection: u32) -> bool {
+        self.0.get(id).is_some_and(|promise| promise.connection == connection)
+    }
+
     pub(crate) fn certain(&mut self, id: &str) {
         if let Some(promise) = self.0.get_mut(id) {
             promise.is_uncertain = false;

@@ -409,11 +409,8 @@ impl World {
             }
             Asked::Attach { id, cookie } if error.is_none() => self.promises.attached(&id, cookie),
             // What an earlier connection has asked for may not have been answered.
-            Asked::Attach { id, .. } => {
-                if self.promises.0.get(&id).is_some_and(|promise| promise.connection == connection) {
-                    self.promises.certain(&id);
-                }
-            }
+            Asked::Attach { id, .. } if self.promises.is_of(&id, connection) => self.promises.certain(&id),
+            Asked::Attach { .. } => {}
             Asked::Release { id } if error.is_none() => {
                 self.promises.gone(&id);
                 self.clients[number].flows.remove(&id);
