@@ -151,6 +151,7 @@ impl ClassTraffic {
     }
 
     /// Whether it sends what it is to carry.
+    #[cfg(any(test, feature = "cli"))]
     pub(super) const fn promise(&self) -> Promise {
         self.promise
     }
