@@ -71,7 +71,7 @@ impl Hosts {
         };
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.namespace(core)));
-        command.args(["taskset", "-c", cpu, "sh", "-c", "ulimit -n 60000; exec \"$@\"", "sh"]);
+        command.args(["taskset", "-c", cpu, "sh", "-c", "ulimit -n $(ulimit -H -n); exec \"$@\"", "sh"]);
         command.args(arguments).stdin(Stdio::null());
         command
     }

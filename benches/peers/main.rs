@@ -54,6 +54,7 @@ const LOADS: [Load; 5] = [
     Load { streams: 1, rate: 50_000_000, bucket: 500_000 },
 ];
 
+/// Of each server; RUNS in the environment is another number.
 const RUNS: usize = 3;
 
 fn main() {
@@ -125,6 +126,11 @@ fn measure(hosts: &Hosts, peer: Peer, load: Load) -> Result<(Measured, Usage), S
 }
 
 impl Load {
+    /// What the payload costs with its headers, rounded up: segments of TCP with timestamps over IPv4.
+    pub(crate) const fn token_rate(self) -> u64 {
+        (self.rate * 1500).div_ceil(1448)
+    }
+
     /// Streams and Mbit/s.
     fn name(self) -> String {
         format!("{}x{}", self.streams, self.rate as f64 / 125_000.0)

@@ -103,10 +103,10 @@ fn gqos_proxy(hosts: &Hosts, here: &Path, load: Load) -> Process {
     let policy = format!(
         "version = 1\n[interface.eth0]\negress = {{ capacity = \"100 Gbit/s\", reservable = \"90%\" }}\n\
          enforcement = \"user-space\"\n[template.stream]\n\
-         sending = {{ service_type = \"guaranteed\", goodput = \"{} bit/s\", token_bucket_size = \"{} B\" }}\n\
+         sending = {{ service_type = \"guaranteed\", token_rate = \"{} B/s\", token_bucket_size = \"{} B\" }}\n\
          [proxy.edge]\nlisten = \"{SERVER}:{PORT}\"\nto = \"127.0.0.1:{ORIGIN}\"\nprotocol = \"http\"\ntemplate = \"stream\"\n\
          limits = {{ connections = 20000 }}\n",
-        load.rate * 8,
+        load.token_rate(),
         load.bucket
     );
     let path = here.join("policy.toml");
