@@ -491,7 +491,7 @@ fn the_delay_bounds_of_the_page_are_those_of_the_tree() {
 /// `.ci/run` reads the command from there.
 #[test]
 fn the_readme_has_the_command_that_runs_the_tests() {
-    let readme = std::fs::read_to_string("README.md").unwrap();
+    let readme = read("README.md");
     let mut after = readme.lines().skip_while(|line| !line.starts_with("Run the tests"));
     let command = after.find(|line| line.starts_with("cargo "));
     assert_eq!(command, Some("cargo test --workspace"), "after a line that begins with \"Run the tests\"");
