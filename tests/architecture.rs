@@ -373,3 +373,54 @@ fn the_page_on_one_request_names_functions_that_exist() {
     }
     assert!((5..=MOST_FILES).contains(&files.len()), "{} files: {files:#?}", files.len());
 }
+
+/// Under `pipefail` a reader that ends early ends its writer, and so fails the pipe although it has found what it sought:
+/// whether it does depends on which of the two is sooner.
+#[test]
+fn pipes_of_scripts_are_read_to_their_end() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut scripts = vec![root.join(".ci/run"), root.join(".ci/sanitizers")];
+    let tests = std::fs::read_dir(root.join("tests")).unwrap().map(|entry| entry.unwrap().path());
+    scripts.extend(tests.filter(|path| path.extension().is_some_and(|extension| extension == "sh")));
+    assert!(scripts.len() >= 5, "{scripts:?}");
+    for script in scripts {
+        let text = std::fs::read_to_string(&script).unwrap();
+        for (number, line) in (1..).zip(text.lines()) {
+            assert!(!ends_early(line), "{}:{number}: {line}", script.display());
+        }
+    }
+}
+
+/// Whether a command that reads a pipe may end before the pipe does.
+fn ends_early(line: &str) -> bool {
+    line.replace("||", ";").split('|').skip(1).map(str::trim_start).any(|reader| {
+        let words: Vec<_> = reader.split_whitespace().collect();
+        let mut options = words.iter().skip(1).take_while(|word| word.starts_with('-'));
+        match words.first() {
+            Some(&"grep") => options.any(|word| !word.starts_with("--") && word.contains(['q', 'm'])),
+            Some(&"awk") => reader.contains("exit"),
+            Some(&"sed") => words.iter().any(|word| word.trim_matches('\'').ends_with('q')),
+            first => first == Some(&"head"),
+        }
+    })
+}
+
+#[test]
+fn readers_that_end_early_are_found() {
+    for line in [
+        "tc class show | grep -q htb",
+        "find . | head -5",
+        "a | awk '{ print; exit }'",
+        "a | grep -m1 x | wc",
+    ] {
+        assert!(ends_early(line), "{line}");
+    }
+    for line in [
+        "tc class show | grep htb >/dev/null",
+        "grep -q a file || fail",
+        "a || grep -q b file",
+        "head -c 5 /dev/zero",
+    ] {
+        assert!(!ends_early(line), "{line}");
+    }
+}

@@ -24,7 +24,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # The package that Debian's current kernel is in.
-package=${GQOS_SECOND_KERNEL:-$(apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')}
+package=${GQOS_SECOND_KERNEL:-$(apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" && !found { print $2; found = 1 }')}
 [ -n "$package" ] || skip "apt knows no package linux-image-amd64"
 if [ ! -d "$cache/$package" ]; then
     (cd "$work" && apt-get download -qq "$package") >/dev/null 2>&1 || skip "$package cannot be downloaded"
