@@ -46,6 +46,14 @@ impl Promises {
         granted.for_each(|promise| promise.is_uncertain = true);
     }
 
+    /// A connection has ended: what it held lives on with its sockets, if the kernel lists these by then.
+    pub(crate) fn disconnected(&mut self, connection: u32, is_bound: impl Fn(u64) -> bool) {
+        let left = self.0.values_mut().filter(|promise| promise.connection == connection);
+        left.for_each(|promise| {
+            promise.is_uncertain |= promise.socket.is_some_and(|cookie| !is_bound(cookie))
+        });
+    }
+
     pub(crate) fn attached(&mut self, id: &str, cookie: u64) {
         if let Some(promise) = self.0.get_mut(id) {
             promise.socket = Some(cookie);

@@ -160,6 +160,7 @@ impl FakeSockets {
             self.state().sockets.get_mut(&cookie)
         {
             *is_bound = true;
+            self.log.line(format_args!("sockets: {cookie} is bound"));
         }
     }
 

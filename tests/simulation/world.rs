@@ -322,11 +322,13 @@ impl World {
     pub(crate) fn disconnect(&mut self, number: usize) {
         if let Some(connection) = self.clients[number].connection.take() {
             self.log.line(format_args!("client {number}: disconnects {}", connection.number));
-            self.left_unanswered(&connection);
+            self.left(&connection);
         }
     }
 
-    fn left_unanswered(&mut self, connection: &Connection) {
+    /// A connection has ended.
+    fn left(&mut self, connection: &Connection) {
+        self.promises.disconnected(connection.number, |cookie| self.sockets.is_bound(cookie));
         if !connection.asked.is_empty() {
             self.checks.unanswered.insert(connection.number);
         }
@@ -375,7 +377,7 @@ impl World {
             match has_ended {
                 true => {
                     self.log.line(format_args!("client {number}: {} has ended", connection.number));
-                    self.left_unanswered(&connection);
+                    self.left(&connection);
                 }
                 false => self.clients[number].connection = Some(connection),
             }
