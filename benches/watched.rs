@@ -80,10 +80,9 @@ fn idle(daemon: &Daemon, socket: &Path, http: &Path) {
     const SECONDS: u64 = 10;
     let cpu = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<u64> =
-            stat.rsplit_once(") ").unwrap().1.split(' ').filter_map(|n| n.parse().ok()).collect();
-        // After the state, which is no number: user and kernel time in hundredths of a second.
-        fields[10] + fields[11]
+        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        // From the state on: user and kernel time in hundredths of a second.
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     let measure = || {
         let before = cpu(daemon.0.id());
