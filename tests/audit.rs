@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{GroupRequest, Ladder, NewFlow, Operation, Request};
-use gqos::failure::KernelCall;
+use gqos::failure::{KernelCall, KernelFailure};
 use gqos::flowspec::Errno;
 use gqos::manager::{Effect, Input, Manager, RequestId, Root, Seen};
-use gqos::policy::{GroupMode, Policy, Source};
+use gqos::policy::{GroupMode, Owner, Policy, Source};
 use gqos::scenario::audit::{AuditLine, AuditRecord, AuditReplay, ComparedKind, ReplayedLine};
-use gqos::telemetry::audit::{AuditRun, AuditTrail};
+use gqos::telemetry::audit::{AuditRun, AuditTrail, Audited};
 
 const POLICY: &str = r#"
 version = 1
@@ -93,10 +93,7 @@ impl Site {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let output = self.manager.handle(input, self.now);
-            for audited in &output.audit {
-                let lines = self.trail.lines(audited, Some(7));
-                self.files.last_mut().unwrap().push_str(&lines);
-            }
+            output.audit.iter().for_each(|audited| self.write(audited));
             for effect in output.effects {
                 if let Effect::Apply { id, .. } = effect {
                     let is_refused = self.requests > 0 && self.random.below(7) == 0;
@@ -106,6 +103,11 @@ impl Site {
                 }
             }
         }
+    }
+
+    fn write(&mut self, audited: &Audited) {
+        let lines = self.trail.lines(audited, Some(7));
+        self.files.last_mut().unwrap().push_str(&lines);
     }
 
     fn qos(&mut self) -> Qos {
@@ -253,4 +255,48 @@ fn a_refused_request_that_no_trace_can_have_is_read() {
     let granted = r#"{"op": "reserve", "ok": true, "reason": null, "message": "granted"}"#;
     assert!(AuditLine::read(&line(granted), &policy).is_err());
     assert!(AuditLine::read(&line("null"), &policy).is_err());
+}
+
+/// The kernel has refused what the ledger had granted, and a request came while its id was in use: both lines have
+/// the requests, of which no policy decides again.
+#[test]
+fn a_refusal_by_the_kernel_has_its_request() {
+    let mut site = Site::new(1);
+    let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(9000)));
+    let mut request = Request::new(NewFlow { id: "v", interface: "eth0" }, qos);
+    (request.client, request.class) = (Some("c1".into()), Some("viewer".into()));
+    request.owner = Owner { uid: Some(7), ..Owner::default() };
+    // The interface has its tree.
+    let first = Request { id: "w".into(), ..request.clone() };
+    let operation = Box::new(Operation::Reserve(Box::new(first.into())));
+    site.feed(Input::Request { id: RequestId(9), operation });
+    let reserve = || Box::new(Operation::Reserve(Box::new(request.clone().into())));
+    let mut changes = Vec::new();
+    for number in 1..=2 {
+        let input = Input::Request { id: RequestId(number), operation: reserve() };
+        let output = site.manager.handle(input, site.now);
+        output.audit.iter().for_each(|fact| site.write(fact));
+        changes.extend(output.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Apply { id, .. } => Some(id),
+            _ => None,
+        }));
+    }
+    let failure = KernelFailure::not_expressible("eth0", "no such class");
+    let output = site.manager.handle(Input::Applied { id: changes[0], result: Err(failure) }, site.now);
+    output.audit.iter().for_each(|fact| site.write(fact));
+    let lines = site.files[0].lines().map(|line| AuditLine::read(line, &policy()).unwrap());
+    let refused: Vec<_> = lines.filter(|line| line.text("op") == Some("refused")).collect();
+    let reasons: Vec<_> = refused
+        .iter()
+        .map(|line| line.decision.as_ref().unwrap().reason.as_ref().unwrap().as_str())
+        .collect();
+    assert_eq!(reasons, ["in_progress", "traffic_control"]);
+    for line in refused {
+        assert_eq!(line.record, AuditRecord::Refused);
+        assert_eq!((line.text("client"), line.text("class")), (Some("c1"), Some("viewer")), "{line:?}");
+        assert_eq!(
+            (&line.fields["uid"], &line.fields["sending"]["token_rate"]),
+            (&7.into(), &125_000.into())
+        );
+    }
 }

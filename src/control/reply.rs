@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Flowspec, Micros, Rate};
+use flowspec::{Both, Flowspec, Micros, Moment, Rate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -158,6 +158,9 @@ pub struct EventBatch {
     pub events: Vec<Value>,
     /// How many were lost so far since the client reads too slowly.
     pub dropped: u64,
+    /// When the clock of their `at_us` began, from 1970 on.
+    #[serde(default)]
+    pub began_us: Option<Moment>,
 }
 
 /// A class of the policy on an interface.
@@ -173,7 +176,7 @@ pub struct PolicyClassRecord {
     /// How many flows have it.
     pub flows: usize,
     /// What the kernel has counted of them, where the call asked for it; null where it counts none of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub traffic: Option<TrafficRecord>,
 }
 
@@ -259,7 +262,7 @@ pub struct InterfaceRecord {
     /// Packets that bypassed every class.
     pub direct_packets: u32,
     /// What the kernel has counted of its flows, where the call asked for it; null where it counts none of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub traffic: Option<TrafficRecord>,
     /// The kernel's classes, where the call asked for them; for others than administrators without those of other users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,8 +274,11 @@ pub struct InterfaceRecord {
 pub struct ClassRecord {
     /// As `tc` writes it.
     pub class: String,
-    /// The flow it carries, or `link`, `default` or `idle`.
+    /// The flow it carries, the group whose members share it, or `link`, `default` or `idle`.
     pub flow: String,
+    /// Whether `flow` is a group.
+    #[serde(default)]
+    pub is_group: bool,
     /// Its rate in bytes per second, link headers included.
     pub rate: Rate,
     /// What the kernel counted since the flow began.

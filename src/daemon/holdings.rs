@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
 use super::journal::Journal;
 use super::notices::{Notices, Process};
+use super::refused::RefusedIds;
 use super::saved::HeldSocket;
 use super::state_log::Key;
 use crate::admission::Decision;
@@ -49,6 +50,8 @@ pub(super) struct State {
     open: HashSet<ConnectionId>,
     /// How many ids each user has.
     pub(super) counts: HashMap<u32, usize>,
+    /// The ids whose requests have come to nothing.
+    refused: RefusedIds,
 }
 
 struct Waiting {
@@ -158,6 +161,11 @@ impl Reservations {
         let state = self.state();
         let held = state.held.get(id).map(|held| held.client.process.uid);
         held.or_else(|| state.waiting.get(id).map(|waiting| waiting.client.process.uid))
+    }
+
+    /// The user whose request for an id was refused last.
+    pub(super) fn refused_owner(&self, id: &str) -> Option<u32> {
+        self.state().refused.user(id)
     }
 
     /// The process that an id belongs to.
@@ -555,7 +563,9 @@ impl Requested {
 impl Drop for Requested {
     fn drop(&mut self) {
         if !self.is_done {
-            drop(self.holdings.state().end(&self.id));
+            let mut state = self.holdings.state();
+            state.refused.note(&self.id, self.client.process.uid);
+            drop(state.end(&self.id));
         }
     }
 }

@@ -61,6 +61,7 @@ mod observed;
 mod options;
 mod peer;
 mod recovery;
+mod refused;
 mod replies;
 mod requests;
 mod saved;

@@ -96,7 +96,8 @@ impl CallingPeer {
     pub(super) async fn events(&self, replies: &Replies<'_>, mut ended: Ended) -> StreamEnd {
         let mut events = self.server.engine.events();
         let mut own = HashSet::new();
-        if !next(replies, &EventBatch::default()).await {
+        let began_us = Some(self.server.engine.began());
+        if !next(replies, &EventBatch { began_us, ..EventBatch::default() }).await {
             return StreamEnd::Closed;
         }
         loop {
@@ -110,7 +111,7 @@ impl CallingPeer {
             let more = std::iter::from_fn(|| events.try_next()).take(MOST_RECORDS_OF_A_REPLY - 1);
             let came: Vec<_> = std::iter::once(first).chain(more).collect();
             let shown: Vec<_> = came.iter().filter_map(|event| self.shown(event, &mut own)).collect();
-            let batch = EventBatch { events: shown, dropped: events.dropped() };
+            let batch = EventBatch { events: shown, dropped: events.dropped(), began_us };
             if !batch.events.is_empty() && !next(replies, &batch).await {
                 return StreamEnd::Closed;
             }
@@ -130,6 +131,11 @@ impl CallingPeer {
         let Some(id) = json.get("id").and_then(Value::as_str) else { return Some(json) };
         let holdings = &self.server.holdings;
         let owner = holdings.owner(id).or_else(|| holdings.group_owner(id));
+        if matches!(event.event, Event::FlowRefused(_)) {
+            // Nothing need have the id, now or later.
+            let owner = owner.or_else(|| holdings.refused_owner(id));
+            return (owner == Some(self.peer.uid)).then_some(json);
+        }
         match owner {
             Some(uid) if uid == self.peer.uid => {
                 own.insert(id.to_owned());

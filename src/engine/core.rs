@@ -18,11 +18,10 @@ use super::flow_routes::{FlowRoutes, RerouteReply};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::left_interface::LeftInterface;
-use super::request::Placement;
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
 use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
-use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{Decision, Operation, PeerState, Refusal};
 use crate::linux::RouteQuery;
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
@@ -209,10 +208,21 @@ impl Core {
         self.audit = Some(make(self.clock.epoch()));
     }
 
-    fn audit(&mut self, facts: Vec<Audited>) {
+    /// When the clock began, from 1970 on.
+    pub(super) fn began(&self) -> Moment {
+        self.clock.epoch()
+    }
+
+    /// Hands facts to the audit trail, where there is one.
+    pub(super) fn audit(&mut self, facts: Vec<Audited>) {
         if let Some(audit) = self.audit.as_mut().filter(|_| !facts.is_empty()) {
             audit.record(facts, self.manager.ledger());
         }
+    }
+
+    /// Whether there is an audit trail.
+    pub(super) const fn is_audited(&self) -> bool {
+        self.audit.is_some()
     }
 
     /// Adds an event that is not the manager's. The closure runs only where something receives events.
@@ -235,7 +245,7 @@ impl Core {
     }
 
     /// Adds the event of a request that the manager has not refused itself.
-    fn record_refused(&mut self, decision: &Decision) {
+    pub(super) fn record_refused(&mut self, decision: &Decision) {
         if self.manager.records_events()
             && let Some(event) = Event::of_refusal(decision)
         {
@@ -276,6 +286,8 @@ impl Core {
                 Caller::Submit(caller) => drop(caller.send(Err(EngineError::Faulted(refusal.clone())))),
                 Caller::Reserve { id, reply, .. } => {
                     let decision = Decision::without_totals(at, id, refusal.clone());
+                    let fact = AuditFact::Refused { request: None, decision: Box::new(decision.clone()) };
+                    self.audit(vec![Audited { at, fact }]);
                     self.record_refused(&decision);
                     drop(reply.send(Err(Box::new(decision))));
                 }
@@ -320,25 +332,6 @@ impl Core {
             let (state, since) = (PeerState::Gone, None);
             self.submit(Box::new(Operation::Peer { id, state, since }), Caller::Engine);
         }
-    }
-
-    /// Refuses a request that does not reach the ledger.
-    pub(super) fn refuse(
-        &mut self,
-        placement: &Placement,
-        refusal: Refusal,
-        reply: oneshot::Sender<ReserveReply>,
-    ) {
-        let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
-        let request = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
-        let at = self.now();
-        let decision = self.manager.ledger().refused(at, request);
-        let fact = || AuditFact::Refused { request: None, decision: Box::new(decision.clone()) };
-        let facts = self.audit.as_ref().map(|_| vec![Audited { at, fact: fact() }]);
-        self.audit(facts.unwrap_or_default());
-        self.record_refused(&decision);
-        // The caller may have gone.
-        let _ = reply.send(Err(Box::new(decision)));
     }
 
     /// The manager's events from now on.

@@ -5,9 +5,9 @@ use futures_util::FutureExt;
 
 use super::super::ask::Ask;
 use super::super::local::LocalEngine;
-use super::super::request::ReservationRequest;
+use super::super::request::{Placement, ReservationRequest};
 use super::*;
-use crate::admission::{NewFlow, Reason, Request};
+use crate::admission::{Ladder, Ledger, NewFlow, Reason, Request};
 use crate::linux::Link;
 use crate::policy::{Owner, Protocol, Source, Subject};
 
@@ -80,13 +80,17 @@ fn query() -> Operation {
 }
 
 #[test]
-fn a_request_that_does_not_reach_the_ledger_is_an_event_too() {
+fn a_request_that_does_not_reach_the_ledger_is_an_event_and_logged_whole() {
     let mut tried = TestCore::new();
     let (name, mtu) = ("eth0".to_owned(), Bytes::new(1500));
     let link = Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None };
-    let placement = Placement { id: "v1".into(), link: Arc::new(link), owner: Owner::default() };
+    let owner = Owner { uid: Some(7), ..Owner::default() };
+    let placement = Placement { id: "v1".into(), link: Arc::new(link), owner };
     let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };
-    let request = ReservationRequest::new(Ask::template("none"), subject);
+    let ask = Ask::first_of(["none", "neither"]).class("viewer").client("origin");
+    let request = ReservationRequest::new(ask, subject);
+    let (sender, facts) = std::sync::mpsc::channel();
+    tried.core.audit = Some(Box::new(Recorder(sender)));
     let (reply, mut answer) = oneshot::channel();
     tried.core.reserve(&request, &placement, reply);
     let refused = answer.try_recv().unwrap().err().unwrap();
@@ -94,6 +98,22 @@ fn a_request_that_does_not_reach_the_ledger_is_an_event_too() {
     let seen: Vec<_> = std::iter::from_fn(|| tried.events.try_next()).collect();
     let [Recorded { event: Event::FlowRefused(event), .. }] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!((&*event.id, event.reason), ("v1", Reason::UnknownTemplate));
+    let AuditFact::Refused { request: Some(ladder), decision } = facts.try_recv().unwrap().fact else {
+        panic!("the request is known");
+    };
+    assert_eq!(*decision, *refused);
+    let Ladder { request, first, renditions } = *ladder;
+    assert_eq!((first.as_deref(), &*renditions[0].0, renditions.len()), (Some("none"), "neither", 1));
+    let named = (request.class.as_deref(), request.client.as_deref(), request.owner.uid);
+    assert_eq!(named, (Some("viewer"), Some("origin"), Some(7)));
+}
+
+struct Recorder(std::sync::mpsc::Sender<Audited>);
+
+impl AuditSink for Recorder {
+    fn record(&mut self, facts: Vec<Audited>, _: &Ledger) {
+        facts.into_iter().for_each(|fact| self.0.send(fact).unwrap());
+    }
 }
 
 #[test]

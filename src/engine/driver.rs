@@ -389,7 +389,7 @@ impl Driver {
                 EngineCommand::Reserve { submission, reply } => {
                     let (waiting, limit) = (self.queues.waiting(index), MOST_QUEUED_REQUESTS);
                     let refusal = Refusal::TooManyRequests { waiting, limit };
-                    self.core().refuse(&submission.placement, refusal, reply);
+                    self.core().refuse((&submission.request, &submission.placement), refusal, reply);
                 }
                 // A caller that has gone needs no answer.
                 EngineCommand::Submit { reply, .. } => {

@@ -192,7 +192,7 @@ impl LocalEngine {
             Err(EngineCommand::Reserve { submission, reply }) => {
                 let refusal =
                     Refusal::TooManyRequests { waiting: MOST_QUEUED_REQUESTS, limit: MOST_QUEUED_REQUESTS };
-                lock(&self.core).refuse(&submission.placement, refusal, reply);
+                lock(&self.core).refuse((&submission.request, &submission.placement), refusal, reply);
                 Ok(())
             }
             Err(_) => Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS }),

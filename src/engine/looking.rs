@@ -84,7 +84,7 @@ impl Driver {
             (Err(failure), EngineCommand::Reserve { submission, reply }) => {
                 let interface = link.name.clone();
                 let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
-                self.core().refuse(&submission.placement, refusal, reply);
+                self.core().refuse((&submission.request, &submission.placement), refusal, reply);
             }
             // Its route is looked up again.
             (Err(_), request) => {

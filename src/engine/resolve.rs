@@ -3,13 +3,14 @@
 use flowspec::Qos;
 use tokio::sync::oneshot;
 
-use super::ask::What;
+use super::ask::{Ask, What};
 use super::clock::{self, ManagerClock};
 use super::core::{Caller, Core};
 use super::request::{Placement, Rendition, ReservationRequest};
 use super::reservation::ReserveReply;
 use crate::admission::{Decision, Ladder, NewFlow, Operation, Refusal, RefusedRequest, Request, RequestKind};
 use crate::policy::Policy;
+use crate::telemetry::audit::{AuditFact, Audited};
 
 impl Core {
     /// Resolves a client's request under the policy and submits it.
@@ -26,8 +27,29 @@ impl Core {
                 let caller = Caller::Reserve { id: placement.id.clone(), route, reply };
                 self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
             }
-            Err(refusal) => self.refuse(placement, refusal, reply),
+            Err(refusal) => self.refuse((request, placement), refusal, reply),
         }
+    }
+
+    /// Refuses a request that does not reach the ledger.
+    pub(super) fn refuse(
+        &mut self,
+        (asked, placement): (&ReservationRequest, &Placement),
+        refusal: Refusal,
+        reply: oneshot::Sender<ReserveReply>,
+    ) {
+        let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
+        let refused = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
+        let (at, ledger) = (self.now(), self.manager.ledger());
+        let decision = ledger.refused(at, refused);
+        if self.is_audited() {
+            let request = Box::new(named(ledger.policy(), self.clock, (asked, placement)));
+            let fact = AuditFact::Refused { request: Some(request), decision: Box::new(decision.clone()) };
+            self.audit(vec![Audited { at, fact }]);
+        }
+        self.record_refused(&decision);
+        // The caller may have gone.
+        let _ = reply.send(Err(Box::new(decision)));
     }
 
     /// What a client asks for in place of its reservation, by the policy's templates and rules.
@@ -110,8 +132,29 @@ fn request_for(
     request: &ReservationRequest,
     placement: &Placement,
 ) -> Result<Ladder, Refusal> {
+    let resolved = resolve(policy, request, &placement.link.name)?;
+    Ok(ladder_of(clock, (request, placement), resolved))
+}
+
+/// A refused request as the audit trail has it: what the policy makes of it, or else the names of its templates alone,
+/// some of which the policy does not have.
+fn named(
+    policy: &Policy,
+    clock: ManagerClock,
+    (request, placement): (&ReservationRequest, &Placement),
+) -> Ladder {
+    let resolved = resolve(policy, request, &placement.link.name);
+    let resolved = resolved.unwrap_or_else(|_| ResolvedAsk::unresolved(&request.ask));
+    ladder_of(clock, (request, placement), resolved)
+}
+
+fn ladder_of(
+    clock: ManagerClock,
+    (request, placement): (&ReservationRequest, &Placement),
+    resolved: ResolvedAsk,
+) -> Ladder {
     let Placement { id, link, owner } = placement;
-    let ResolvedAsk { first, renditions, class, group } = resolve(policy, request, &link.name)?;
+    let ResolvedAsk { first, renditions, class, group } = resolved;
     let Rendition { template: first, qos } = first;
     let ask = &request.ask;
     let request = Request {
@@ -127,7 +170,22 @@ fn request_for(
         holding_priority: ask.holding_priority,
         ..Request::new(NewFlow { id, interface: &link.name }, qos)
     };
-    Ok(Ladder { request, first, renditions })
+    Ladder { request, first, renditions }
+}
+
+impl ResolvedAsk {
+    /// The names that a request has; the flowspecs of its templates are not known.
+    fn unresolved(ask: &Ask) -> Self {
+        let names = match &ask.what {
+            What::Template(name) => std::slice::from_ref(name),
+            What::FirstOf(names) => names,
+            What::ByRule | What::Qos(_) => &[],
+        };
+        let (mut names, qos) = (names.iter().cloned(), Qos::BEST_EFFORT);
+        let first = Rendition { template: names.next(), qos };
+        let renditions = names.map(|name| (name, qos)).collect();
+        Self { first, renditions, class: ask.class.clone(), group: ask.group.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +194,6 @@ mod tests {
 
     use flowspec::Bytes;
 
-    use super::super::ask::Ask;
     use super::*;
     use crate::linux::Link;
     use crate::policy::{Owner, Protocol, Source, Subject};

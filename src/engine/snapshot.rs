@@ -69,6 +69,11 @@ impl LocalEngine {
         }
     }
 
+    /// When the engine's clock began, from 1970 on.
+    pub fn began(&self) -> Moment {
+        lock(self.core()).began()
+    }
+
     /// The flows of these ids that are admitted, read while the engine's lock is held.
     pub fn flow_snapshots(&self, ids: &[String]) -> Vec<FlowSnapshot> {
         let core = lock(self.core());

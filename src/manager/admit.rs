@@ -11,7 +11,7 @@ use super::roll_back::audit_reinstated;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
-    Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, RequestKind,
+    Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, Request, RequestKind,
 };
 use crate::policy::{self, Enforcement, GroupMode, InterfacePolicy, Shared};
 use crate::tc::{self, Change, Handle};
@@ -43,7 +43,7 @@ impl Manager {
             let reinstated = self.reinstate(displaced);
             audit_reinstated(turn, &request.id, &reinstated);
             self.end_or_keep(turn, &request.id, reinstated);
-            return self.refuse_admission(turn, reply, &request.interface, why);
+            return self.refuse_admission(turn, reply, ladder, why);
         }
         let begins = request.start.filter(|start| *start > turn.now);
         let without = match begins {
@@ -130,15 +130,14 @@ impl Manager {
         &mut self,
         turn: &mut Turn,
         reply: DecisionReply,
-        interface: &str,
+        asked: &Ladder,
         cause: NotProgrammed,
     ) {
-        let id = reply.decision.id().unwrap_or_default().to_owned();
-        let interface = interface.to_owned();
+        let Request { id, interface, .. } = asked.request.clone();
         let refusal = Refusal::TrafficControl { interface: interface.clone(), cause };
-        let request =
+        let refused =
             RefusedRequest { kind: RequestKind::Reserve { id }, interface: Some(interface), refusal };
-        self.refuse(turn, reply.request, request);
+        self.refuse_asked(turn, reply.request, (refused, Some(asked)));
     }
 
     /// Why an interface has no tree, where the policy wants the kernel to enforce and the flow needs a class.

@@ -13,7 +13,8 @@ use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
-    Decision, EndedFlow, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
+    Decision, EndedFlow, EndedIds, Enforced, Lack, Ladder, Operation, Outcome, Refusal, RefusedRequest,
+    RequestKind,
 };
 use crate::failure::KernelFailure;
 use crate::kernel::KernelClass;
@@ -144,7 +145,7 @@ impl Manager {
                 let (id, interface) = (ladder.request.id.clone(), Some(ladder.request.interface.clone()));
                 let refusal = Refusal::InProgress { id: id.clone() };
                 let refused = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
-                self.refuse(turn, request, refused);
+                self.refuse_asked(turn, request, (refused, Some(ladder)));
             }
             Operation::Renegotiate { id, .. } if self.is_in_flight(id) => {
                 let refusal = Refusal::InProgress { id: id.clone() };
@@ -177,8 +178,8 @@ impl Manager {
             return self.deferred.push(Deferred { request, operation, adopted: None });
         }
         let refusal = Refusal::TooManyRequests { waiting, limit: MOST_DEFERRED };
-        let interface = Some(interface);
-        self.refuse(turn, request, RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal });
+        let (kind, interface) = (RequestKind::Reserve { id }, Some(interface));
+        self.refuse_asked(turn, request, (RefusedRequest { kind, interface, refusal }, Some(ladder)));
     }
 
     /// Lets the ledger decide, and the kernel follow.
@@ -287,8 +288,18 @@ impl Manager {
 
     /// Answers with a refusal that is not the ledger's.
     pub(super) fn refuse(&mut self, turn: &mut Turn, request: RequestId, refused: RefusedRequest) {
+        self.refuse_asked(turn, request, (refused, None));
+    }
+
+    /// The same where the request for the flow is known.
+    pub(super) fn refuse_asked(
+        &mut self,
+        turn: &mut Turn,
+        request: RequestId,
+        (refused, asked): (RefusedRequest, Option<&Ladder>),
+    ) {
         let mut outcome = self.ledger.refuse(turn.now, refused);
-        turn.audit_refusal(&outcome.decision);
+        turn.audit_refusal(&outcome.decision, asked);
         self.apply_outcome(turn, &mut outcome);
         turn.answer(DecisionReply { request, decision: outcome.decision });
     }

@@ -50,8 +50,8 @@ impl Manager {
         }
     }
 
-    /// What a flow has, as a request for another interface.
-    fn request_on(&self, id: &str, flow: &ManagedFlow, (turn, to): (&Turn, &str)) -> Request {
+    /// What a flow has, as a request for an interface.
+    pub(super) fn request_on(&self, id: &str, flow: &ManagedFlow, (turn, to): (&Turn, &str)) -> Request {
         let requester = &flow.requester;
         let (end, expires) = self.ledger.times_of(id).unwrap_or_default();
         let left = expires.map(|expires| expires.saturating_since(turn.now).max(Micros::new(1)));

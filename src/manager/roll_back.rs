@@ -12,7 +12,7 @@ use super::pending::{DisplacedFlow, PendingAdmission, Purpose, ReplacedFlow};
 use super::record::record_interface;
 use super::state::Manager;
 use super::turn::Turn;
-use crate::admission::{NotProgrammed, Operation};
+use crate::admission::{Ladder, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::Change;
@@ -53,6 +53,7 @@ impl Manager {
     ) {
         let PendingAdmission { reply, displaced, .. } = admission;
         let Some(mut flow) = self.flows.remove(id) else { return };
+        let asked = Ladder::from(self.request_on(id, &flow, (turn, &rolled_back.interface)));
         self.end_claim(id, &flow);
         self.count_debt(&mut flow, Both::default());
         let (ManagedFlow { class, .. }, now) = (flow, self.owed.now());
@@ -72,7 +73,7 @@ impl Manager {
         }
         self.realign_classes(turn, &rolled_back);
         self.end_or_keep(turn, id, reinstated);
-        self.refuse_admission(turn, reply, &rolled_back.interface, rolled_back.failure.into());
+        self.refuse_admission(turn, reply, &asked, rolled_back.failure.into());
     }
 
     /// The kernel has refused a change. Where that is for a lost privilege, and the policy lets user space enforce alone,

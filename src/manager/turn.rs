@@ -3,7 +3,7 @@
 use flowspec::{Both, Bytes, Moment};
 
 use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, RequestId};
-use crate::admission::{Decision, Grant, Holding, PeerLoss};
+use crate::admission::{Decision, Grant, Holding, Ladder, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::{AuditFact, Audited};
@@ -65,9 +65,12 @@ impl Turn {
         }
     }
 
-    /// Adds a refusal that is not the ledger's to the audit trail.
-    pub(super) fn audit_refusal(&mut self, decision: &Decision) {
-        self.audit(|| AuditFact::Refused { request: None, decision: Box::new(decision.clone()) });
+    /// Adds a refusal that is not the ledger's to the audit trail, with its request where that is known.
+    pub(super) fn audit_refusal(&mut self, decision: &Decision, asked: Option<&Ladder>) {
+        self.audit(|| AuditFact::Refused {
+            request: asked.cloned().map(Box::new),
+            decision: Box::new(decision.clone()),
+        });
     }
 
     pub(super) fn push(&mut self, effect: Effect) {

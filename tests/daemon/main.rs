@@ -24,6 +24,7 @@ mod page;
 mod page_use;
 mod program;
 mod recovery;
+mod refused;
 mod service;
 mod threats;
 mod users;

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use flowspec::{Micros, Moment, Rate};
 use gqos::control::{Call, EventBatch, MethodCall, Nothing};
 use gqos::telemetry::Event;
+use gqos::telemetry::audit::time_of;
 use serde_json::Value;
 
 use super::client::{SocketArgument, failure};
@@ -47,7 +49,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     loop {
         let reply = client.reply()?;
         let continues = reply.continues;
-        let EventBatch { events, dropped } = reply.parameters().map_err(failure)?;
+        let EventBatch { events, dropped, began_us } = reply.parameters().map_err(failure)?;
         if dropped > lost {
             eprintln!("gqos: {dropped} events were lost");
             lost = dropped;
@@ -56,7 +58,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
             print(&if arguments.json {
                 plain_json(&event.to_string()).into_owned() + "\n"
             } else {
-                line(event)
+                line(event, began_us)
             })?;
             left = left.map(|left| left - 1);
             if left == Some(0) {
@@ -76,18 +78,39 @@ impl Arguments {
     }
 }
 
-/// `flow_released id=v1 interface=eth0`: the kind of the event, then its fields.
-fn line(event: &Value) -> String {
+/// The fields that are rates, or rates for each direction, in bytes per second.
+const RATES: [&str; 6] = ["budget", "capacity", "charged", "previously", "rate", "reserved"];
+
+/// `2026-11-27T02:03:04.500000Z flow_released id=v1 interface=eth0`: the time, where the daemon says when its clock began; the
+/// kind of the event, then its fields.
+fn line(event: &Value, began: Option<Moment>) -> String {
     let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
-    let mut words = vec![kind.to_owned()];
+    let since = event.get("at_us").and_then(Value::as_u64).map(Micros::new);
+    let time = began.zip(since).map(|(began, since)| time_of(began.saturating_add(since)));
+    let mut words: Vec<_> = time.into_iter().chain([kind.to_owned()]).collect();
     for (name, value) in event.as_object().into_iter().flatten() {
         match value {
             Value::Null => {}
             _ if name == "event" || name == "at_us" => {}
+            value if RATES.contains(&name.as_str()) => words.extend(rates(name, value)),
             Value::String(text) if !text.contains(' ') => words.push(format!("{name}={text}")),
             value => words.push(format!("{name}={value}")),
         }
     }
     // Names come from clients.
     plain(&words.join(" ")).into_owned() + "\n"
+}
+
+/// A rate as people read it, or those of both directions: `charged.sending="6 Mbit/s"`.
+fn rates(name: &str, value: &Value) -> Vec<String> {
+    let rate = |rate: &Value| {
+        rate.as_u64().map_or_else(|| rate.to_string(), |rate| format!("\"{}\"", Rate::new(rate)))
+    };
+    match value {
+        Value::Object(directions) => directions
+            .iter()
+            .map(|(direction, value)| format!("{name}.{direction}={}", rate(value)))
+            .collect(),
+        value => vec![format!("{name}={}", rate(value))],
+    }
 }

@@ -36,7 +36,7 @@ pub enum AuditFact {
     },
     /// A request was refused before it reached the ledger, or after the ledger had granted it.
     Refused {
-        /// The request, where it is known.
+        /// The request, where it is known. A template that the policy does not have stands there with best effort.
         request: Option<Box<Ladder>>,
         /// The refusal.
         decision: Box<Decision>,

@@ -10,7 +10,7 @@ use super::header::{AuditRun, policy_digest};
 use super::line::{Epoch, Fields, Line};
 use super::live::{LiveFlow, LiveState};
 use super::time::time_of;
-use crate::admission::{Decision, Ladder, Operation};
+use crate::admission::{Decision, Ladder, Operation, Reason};
 use crate::policy::Policy;
 
 /// Turns the facts of a manager into lines of JSON, numbered from 1 on.
@@ -69,7 +69,8 @@ impl AuditTrail {
                     None => Fields::of_refusal(decision),
                 };
                 let line = Line { pid, fields, ..Line::default() };
-                self.write(&mut text, (audited.at, "refused"), line, Some(decision));
+                let op = if request.is_some() && may_decide(decision) { "reserve" } else { "refused" };
+                self.write(&mut text, (audited.at, op), line, Some(decision));
             }
             AuditFact::Renegotiating { id, flowspecs } => {
                 let fields = Fields::of_renegotiation(id, flowspecs, Some("begun"));
@@ -250,6 +251,11 @@ fn is_of_interest(operation: &Operation, decision: &Decision) -> bool {
         // A flow that has lost its reservation before is released once more.
         _ => true,
     }
+}
+
+/// Whether a policy decides a request that has not reached the ledger: another one may have the template.
+fn may_decide(decision: &Decision) -> bool {
+    decision.reason() == Some(Reason::UnknownTemplate)
 }
 
 /// The request of a flow for the time that it has left.
