@@ -5,6 +5,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 use serde_json::json;
 
+use gqos::control::ReportedProblem;
 use gqos::policy::{Code, Place, Problem, Severity, Source};
 
 /// Renders a problem in the style of rustc: file, line, column, the line itself and a caret.
@@ -47,7 +48,7 @@ pub(super) fn snippet(place: &Place, source: &Source<'_>) -> String {
 
 #[derive(Serialize)]
 pub(super) struct ProblemRecord<'a> {
-    code: &'static str,
+    code: &'a str,
     severity: &'static str,
     message: &'a str,
     file: &'a str,
@@ -70,6 +71,14 @@ impl<'a> ProblemRecord<'a> {
             column,
             help: problem.help.as_deref(),
         }
+    }
+
+    /// The same of a problem that a daemon reports.
+    pub(super) fn reported(problem: &'a ReportedProblem) -> Self {
+        let ReportedProblem { code, message, file, line, column, help } = problem;
+        let known = Code::ALL.iter().find(|known| known.id() == code);
+        let severity = known.map_or("error", |known| severity(*known));
+        Self { code, severity, message, file, line: *line, column: *column, help: help.as_deref() }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::entries::{self, Entries};
 use super::model::Policy;
 use super::notation::{key, quoted};
+use super::place::Source;
 
 /// A definition in a policy, by its kind and its name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -34,7 +35,8 @@ pub enum PolicyItem {
 }
 
 /// The definitions in which two policies differ.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct PolicyChanges {
     /// Only in the new policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -48,16 +50,17 @@ pub struct PolicyChanges {
 }
 
 /// A definition that differs.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ItemChange {
     /// The table that differs.
     pub item: PolicyItem,
     /// Its keys that differ; all keys of one that only one policy has.
+    #[serde(default)]
     pub keys: Vec<KeyChange>,
 }
 
 /// A key that differs. Values are TOML, and a key with a default has its default where the file does not state it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KeyChange {
     /// The key below its definition, such as `egress.capacity`.
     pub key: String,
@@ -241,7 +244,79 @@ impl fmt::Display for PolicyItem {
     }
 }
 
-/// A line for each key that differs, old and new value; a line for each definition that only one policy has.
+/// Reads what [`Serialize`] writes.
+impl<'de> Deserialize<'de> for PolicyItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = String::deserialize(deserializer)?;
+        Self::of_path(&path).ok_or_else(|| de::Error::custom(format_args!("{path:?} is no part of a policy")))
+    }
+}
+
+impl PolicyItem {
+    /// The definition with a path.
+    fn of_path(path: &str) -> Option<Self> {
+        match path {
+            "policy" => return Some(Self::Top),
+            "daemon" => return Some(Self::Daemon),
+            _ => {}
+        }
+        if let Some(number) = path.strip_prefix("rule ") {
+            return number.parse().ok().map(Self::Rule);
+        }
+        let (kind, name) = path.split_once('.')?;
+        let named = toml::from_str::<toml::Table>(&format!("{name} = 0")).ok()?;
+        let name = named.keys().next()?.clone();
+        Some(match kind {
+            "interface" => Self::Interface(name),
+            "template" => Self::Template(name),
+            "class" => Self::Class(name),
+            "group" => Self::Group(name),
+            "client" => Self::Client(name),
+            "proxy" => Self::Proxy(name),
+            _ => return None,
+        })
+    }
+
+    /// What a definition has that states no more than it must.
+    fn defaults(&self, plain: &BTreeMap<Self, Entries>) -> Vec<(String, String)> {
+        let plain =
+            plain.iter().find(|(item, _)| std::mem::discriminant(*item) == std::mem::discriminant(self));
+        let mut keys = plain.map_or_else(Vec::new, |(_, entries)| entries.dotted());
+        keys.retain(|(key, _)| !STATED.contains(&key.as_str()));
+        keys
+    }
+}
+
+/// A definition of each kind that has defaults, with no more than it must have.
+const PLAIN: &str = "version = 1\n[interface.x]\negress = { capacity = \"auto\" }\n[class.x]\n\
+    [template.x]\nsending = { service_type = \"best_effort\" }\n\
+    [group.x]\ninterface = \"x\"\nsending = { service_type = \"best_effort\" }\n\
+    [proxy.x]\nlisten = \"127.0.0.1:1\"\nto = \"127.0.0.1:2\"\ntemplate = \"x\"\n[daemon]\naudit = \"/x\"\n";
+
+/// The keys that [`PLAIN`] states itself.
+const STATED: [&str; 7] =
+    ["egress.capacity", "ingress.capacity", "interface", "listen", "to", "template", "audit.path"];
+
+/// The keys of a definition that only one policy has, without those that have their defaults.
+fn stated_keys(ItemChange { item, keys }: &ItemChange, plain: &BTreeMap<PolicyItem, Entries>) -> Vec<String> {
+    let defaults = item.defaults(plain);
+    let values: Vec<_> = keys
+        .iter()
+        .filter_map(|KeyChange { key, before, after }| {
+            Some((key.as_str(), after.as_deref().or(before.as_deref())?))
+        })
+        .collect();
+    let is_stated = |(key, value): &&(&str, &str)| {
+        // One direction of an interface serves for both.
+        let other = key.strip_prefix("ingress.").map(|rest| format!("egress.{rest}"));
+        let is_copy = other.is_some_and(|other| values.contains(&(other.as_str(), *value)));
+        !is_copy && !defaults.iter().any(|(known, default)| known == key && default == value)
+    };
+    values.iter().filter(is_stated).map(|(key, value)| format!("{key} = {value}")).collect()
+}
+
+/// A line for each key that differs, old and new value; a line for each definition that only one policy has, with the
+/// keys that do not have their defaults.
 impl fmt::Display for PolicyChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ItemChange { item, keys } in &self.changed {
@@ -254,14 +329,47 @@ impl fmt::Display for PolicyChanges {
                 writeln!(f, "{path}: {} → {}", value(before), value(after))?;
             }
         }
-        for (word, items) in [("added", &self.added), ("removed", &self.removed)] {
-            for ItemChange { item, keys } in items {
-                let values = keys.iter().filter_map(|KeyChange { key, before, after }| {
-                    Some(format!("{key} = {}", after.as_ref().or(before.as_ref())?))
-                });
-                writeln!(f, "{item}: {word}: {}", values.collect::<Vec<_>>().join(", "))?;
+        if self.added.is_empty() && self.removed.is_empty() {
+            return Ok(());
+        }
+        let plain = Policy::parse(&[Source { name: "", text: PLAIN }]);
+        let plain = plain.map_or_else(|_| BTreeMap::new(), |(policy, _)| items(&policy));
+        for (word, changes) in [("added", &self.added), ("removed", &self.removed)] {
+            for change in changes {
+                let keys = stated_keys(change, &plain);
+                let end = if keys.is_empty() { "" } else { ": " };
+                writeln!(f, "{}: {word}{end}{}", change.item, keys.join(", "))?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_defaults_is_a_policy_and_items_come_back_from_their_paths() {
+        let (plain, _) = Policy::parse(&[Source { name: "p.toml", text: PLAIN }]).expect("a policy");
+        let items = items(&plain);
+        assert!(items.len() > STATED.len() - 1, "{items:?}");
+        let names = ["eth0", "a.b", "origin-*", "", "a\"\\\u{1}\u{e9}"].map(str::to_owned);
+        let kinds = [
+            PolicyItem::Interface,
+            PolicyItem::Template,
+            PolicyItem::Class,
+            PolicyItem::Group,
+            PolicyItem::Client,
+            PolicyItem::Proxy,
+        ];
+        let named = kinds.iter().flat_map(|kind| names.iter().map(|name| kind(name.clone())));
+        for item in named.chain([PolicyItem::Top, PolicyItem::Daemon, PolicyItem::Rule(7)]) {
+            let json = serde_json::to_string(&item).unwrap();
+            assert_eq!(serde_json::from_str::<PolicyItem>(&json).unwrap(), item, "{json}");
+        }
+        for text in ["\"\"", "\"rule x\"", "\"planet.x\"", "\"class\"", "\"class.\"", "7"] {
+            assert!(serde_json::from_str::<PolicyItem>(text).is_err(), "{text}");
+        }
     }
 }

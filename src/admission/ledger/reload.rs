@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flowspec::{Both, Direction, Rate};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::client::ClientUse;
 use super::state::{Ledger, client_of};
@@ -18,7 +18,8 @@ use crate::policy::{Admission, Policy, PolicyChanges};
 /// starts under it.
 ///
 /// - **JSON**: an object in which empty lists are left out.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Reload {
     /// The definitions of the policy that were added, removed or changed.
     #[serde(flatten)]
@@ -39,7 +40,7 @@ pub struct Reload {
 }
 
 /// A link that carries another rate than the policy states.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ObservedCapacity {
     /// The name of the link: `eth0`.
     pub interface: String,
