@@ -92,9 +92,10 @@ impl FlowTable {
                 own.push(None);
                 continue;
             };
+            let is_own = shared.flows == 1 && !traffic.is_of_a_group();
             let traffic = traffic.record(shared.flows);
             sums.add(&shared, &traffic);
-            own.push((shared.flows == 1).then_some(traffic));
+            own.push(is_own.then_some(traffic));
         }
         let Sums { interfaces, classes, groups } = sums;
         (self.interfaces, self.classes, self.groups) = (interfaces, classes, groups);
@@ -213,12 +214,17 @@ fn compare(order: FlowOrder, a: &FlowRecord, b: &FlowRecord) -> Ordering {
         FlowOrder::Dropped => traffic(&|traffic| traffic.dropped),
         FlowOrder::BelowPromise => traffic(&|traffic| traffic.below_promise_us.get()),
         FlowOrder::Age => b.age_us.get().cmp(&a.age_us.get()),
-        FlowOrder::Class => a.policy_class.cmp(&b.policy_class),
-        FlowOrder::Client => a.client.cmp(&b.client),
-        FlowOrder::Group => a.group.cmp(&b.group),
+        FlowOrder::Class => named(a.policy_class.as_ref(), b.policy_class.as_ref()),
+        FlowOrder::Client => named(a.client.as_ref(), b.client.as_ref()),
+        FlowOrder::Group => named(a.group.as_ref(), b.group.as_ref()),
         FlowOrder::Uid => a.uid.cmp(&b.uid),
     };
     first.then_with(|| a.id.cmp(&b.id))
+}
+
+/// By name; those without one come last.
+fn named(a: Option<&String>, b: Option<&String>) -> Ordering {
+    (a.is_none(), a).cmp(&(b.is_none(), b))
 }
 
 fn used(flow: &FlowRecord) -> Option<Rate> {
@@ -264,10 +270,12 @@ mod tests {
             flow("d", ("viewer", Some("team")), (Some(0x1_0012), 30)),
             flow("e", ("viewer", Some("team")), (Some(0x1_0012), 5)),
             flow("f", ("viewer", None), (None, 5)),
+            flow("g", ("viewer", Some("alone")), (Some(0x1_0013), 5)),
         ];
         let class = |kernel: u32, dropped: u32| ClassReport {
             class: Handle::from_u32(kernel).to_string(),
             flow: "x".into(),
+            is_group: kernel == 0x1_0013,
             rate: Rate::new(1000),
             sent_bytes: 0,
             dropped,
@@ -287,7 +295,12 @@ mod tests {
             },
             receiving: None,
             direct_packets: 0,
-            classes: vec![class(0x1_0010, 1), class(0x1_0011, 10), class(0x1_0012, 100)],
+            classes: vec![
+                class(0x1_0010, 1),
+                class(0x1_0011, 10),
+                class(0x1_0012, 100),
+                class(0x1_0013, 1000),
+            ],
         };
         let mut measured = MeasuredTraffic::default();
         measured.read(&[report], Timestamp::default());
@@ -301,15 +314,21 @@ mod tests {
         let table = table();
         let own: Vec<_> =
             table.flows.iter().map(|flow| flow.traffic.map(|traffic| traffic.dropped)).collect();
-        assert_eq!(own, [Some(1), None, None, None, None, None]);
+        assert_eq!(own, [Some(1), None, None, None, None, None, None]);
         let counted = |traffic: &TrafficRecord| (traffic.flows, traffic.dropped);
-        assert_eq!(counted(&table.interfaces["eth0"]), (5, 111));
+        assert_eq!(counted(&table.interfaces["eth0"]), (6, 1111));
         // Flows of two classes share one: which of them has dropped is not known.
         let classes: Vec<_> =
             table.classes.iter().map(|((_, class), sum)| (class.as_str(), counted(sum))).collect();
-        assert_eq!(classes, [("viewer", (3, 101))]);
+        assert_eq!(classes, [("viewer", (4, 1101))]);
         let team = table.groups[&("eth0".to_owned(), "team".to_owned())];
         assert_eq!((team.flows, team.traffic.as_ref().map(counted)), (2, Some((2, 100))));
+        let alone = table.groups[&("eth0".to_owned(), "alone".to_owned())];
+        assert_eq!(
+            alone.traffic.as_ref().map(counted),
+            Some((1, 1000)),
+            "its only member's class is the group's"
+        );
     }
 
     #[tokio::test]
@@ -321,14 +340,16 @@ mod tests {
             assert_eq!((&ids[..], matching), (expected, all), "{asked:?}");
         };
         let call = |sort, first, most| FlowsCall { sort: Some(sort), first, most, ..FlowsCall::default() };
-        check(FlowsCall::default(), None, &["a", "b", "c", "d", "e", "f"], 6).await;
-        check(call(FlowOrder::Sending, None, None), None, &["b", "d", "c", "a", "e", "f"], 6).await;
-        check(call(FlowOrder::Rate, Some(1), Some(2)), None, &["d", "c"], 6).await;
-        check(call(FlowOrder::Rate, Some(5), Some(9)), Some(7), &["f"], 6).await;
-        check(call(FlowOrder::Rate, Some(9), Some(usize::MAX)), None, &[], 6).await;
-        check(call(FlowOrder::Id, Some(4), Some(1)), None, &["e"], 6).await;
-        check(call(FlowOrder::Dropped, None, Some(2)), None, &["a", "b"], 6).await;
+        check(FlowsCall::default(), None, &["a", "b", "c", "d", "e", "f", "g"], 7).await;
+        check(call(FlowOrder::Sending, None, None), None, &["b", "d", "c", "a", "e", "f", "g"], 7).await;
+        check(call(FlowOrder::Rate, Some(1), Some(2)), None, &["d", "c"], 7).await;
+        check(call(FlowOrder::Rate, Some(5), Some(9)), Some(7), &["f", "g"], 7).await;
+        check(call(FlowOrder::Rate, Some(9), Some(usize::MAX)), None, &[], 7).await;
+        check(call(FlowOrder::Id, Some(4), Some(1)), None, &["e"], 7).await;
+        check(call(FlowOrder::Dropped, None, Some(2)), None, &["a", "b"], 7).await;
         check(FlowsCall::default(), Some(8), &[], 0).await;
+        // Those without a name, and without a number, come last.
+        check(call(FlowOrder::Group, None, None), None, &["g", "d", "e", "a", "b", "c", "f"], 7).await;
         let contains = |text: &str| FlowsCall { contains: Some(text.into()), ..FlowsCall::default() };
         check(contains("TEAM"), None, &["d", "e"], 2).await;
         check(contains("studio"), None, &["c"], 1).await;

@@ -9,7 +9,7 @@ use super::requests::failed;
 use super::state::DaemonServer;
 use super::watched::MOST_GROUPS;
 use crate::control::{ClassRecord, ControlError, GroupRecord, InterfaceRecord, StatusCall, StatusReply};
-use crate::engine::{Engine, EngineSnapshot, GroupSnapshot, InterfaceReport};
+use crate::engine::{ClassReport, Engine, EngineSnapshot, GroupSnapshot, InterfaceReport};
 use crate::manager::Status;
 
 /// The state of the daemon, as far as a peer may see it.
@@ -80,11 +80,17 @@ fn interface(
     (report, with_classes): (InterfaceReport, bool),
 ) -> InterfaceRecord {
     let InterfaceReport { interface, status, direct_packets, classes, .. } = report;
-    let is_shown =
-        |flow: &str| peer.is_administrator || server.holdings.owner(flow).is_none_or(|uid| uid == peer.uid);
-    let classes = classes.into_iter().filter(|class| is_shown(&class.flow)).map(|class| ClassRecord {
+    let is_shown = |class: &ClassReport| {
+        let owner = match class.is_group {
+            true => server.holdings.group_owner(&class.flow),
+            false => server.holdings.owner(&class.flow),
+        };
+        peer.is_administrator || owner.is_none_or(|uid| uid == peer.uid)
+    };
+    let classes = classes.into_iter().filter(is_shown).map(|class| ClassRecord {
         class: class.class,
         flow: class.flow,
+        is_group: class.is_group,
         rate: class.rate,
         sent_bytes: class.sent_bytes,
         dropped: class.dropped,

@@ -18,8 +18,9 @@ pub(super) struct MeasuredTraffic {
 /// A class, by the last two readings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ClassTraffic {
-    /// The flow that it carries; one of them where it carries several.
+    /// The flow that it carries, or the group whose members share it; one of them where it carries several.
     flow: String,
+    is_group: bool,
     at: Timestamp,
     reserved: Option<SentOfReserved>,
     sent_bytes: u64,
@@ -92,6 +93,7 @@ impl ClassTraffic {
     fn read(before: Option<&Self>, class: &ClassReport, at: Timestamp) -> Self {
         let now = Self {
             flow: class.flow.clone(),
+            is_group: class.is_group,
             at,
             reserved: class.reserved,
             sent_bytes: class.sent_bytes,
@@ -148,6 +150,11 @@ impl ClassTraffic {
                 Self { waiting, promise: Promise::NotKept, below: self.below.saturating_add(passed), ..self }
             }
         }
+    }
+
+    /// Whether the members of a group share it, also while the group has one.
+    pub(super) const fn is_of_a_group(&self) -> bool {
+        self.is_group
     }
 
     /// Whether it sends what it is to carry.
@@ -210,6 +217,7 @@ mod tests {
         ClassReport {
             class: "6771:100".into(),
             flow: flow.into(),
+            is_group: false,
             rate: Rate::new(1200),
             sent_bytes: sent,
             dropped,

@@ -53,16 +53,19 @@ impl InterfaceReport {
 pub struct ClassReport {
     /// As `tc` writes it.
     pub class: String,
-    /// The flow it carries; `link` and `default` for the trunk, `idle` for a class that is kept for the next flow.
+    /// The flow it carries, or the group whose members share it; `link` and `default` for the trunk, `idle` for a class that is kept
+    /// for the next flow.
     pub flow: String,
+    /// Whether `flow` is a group. Not in the demo's JSON, whose fields are fixed.
+    #[serde(skip)]
+    pub is_group: bool,
     /// Its rate, link headers included.
     pub rate: Rate,
     /// What the kernel counted since the flow began, link headers included.
     pub sent_bytes: u64,
     /// Packets that its queue dropped since then.
     pub dropped: u32,
-    /// How often it has run out of tokens since then, so that the packets that followed waited. Not in the demo's JSON,
-    /// whose fields are fixed.
+    /// How often it has run out of tokens since then, so that the packets that followed waited. Not in the demo's JSON either.
     #[serde(skip)]
     pub delayed: u32,
     /// Packets that wait in its queue. Not in the demo's JSON either.
@@ -121,8 +124,12 @@ fn class_report(
         LINK_CLASS => "link".to_owned(),
         DEFAULT_CLASS => "default".to_owned(),
         _ if is_idle(&state.class) => "idle".to_owned(),
-        _ => flows.get(&handle).map(|flows| flows.one.clone()).unwrap_or_default(),
+        _ => flows
+            .get(&handle)
+            .map(|flows| flows.group.as_ref().unwrap_or(&flows.one).clone())
+            .unwrap_or_default(),
     };
+    let is_group = !is_idle(&state.class) && flows.get(&handle).is_some_and(|flows| flows.group.is_some());
     let headers = LINK_HEADER.get().saturating_mul(u64::from(counts.sent_packets));
     let reserved = flows.get(&handle).map(|flows| SentOfReserved {
         // A group may have reserved less than its members may use.
@@ -132,6 +139,7 @@ fn class_report(
     ClassReport {
         class: handle.to_string(),
         flow,
+        is_group,
         rate: state.class.rate,
         sent_bytes: counts.sent_bytes,
         dropped: counts.dropped,

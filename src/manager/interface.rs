@@ -465,6 +465,11 @@ impl Interface {
         }
     }
 
+    /// The groups whose members share a class, each with its class.
+    pub(super) fn group_classes(&self) -> impl Iterator<Item = (&str, Handle)> {
+        self.group_classes.iter().map(|(group, class)| (group.as_str(), *class))
+    }
+
     /// Whether the members of a group share the class.
     pub(super) fn is_of_a_group(&self, class: Handle) -> bool {
         self.group_classes.values().any(|shared| *shared == class)

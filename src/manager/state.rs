@@ -25,6 +25,8 @@ pub struct FlowsOfClass {
     pub one: String,
     /// The sum of what they have reserved for sending.
     pub rate: Rate,
+    /// The group whose members share it.
+    pub group: Option<String>,
 }
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
@@ -180,6 +182,11 @@ impl Manager {
             let flows = classes.entry(class).or_default();
             flows.one.clone_from(id);
             flows.rate = Rate::new(flows.rate.get().saturating_add(rate.get()));
+        }
+        for (group, class) in self.interfaces.get(interface).into_iter().flat_map(Interface::group_classes) {
+            if let Some(flows) = classes.get_mut(&class) {
+                flows.group = Some(group.to_owned());
+            }
         }
         classes
     }

@@ -112,3 +112,32 @@ fn a_user_sees_the_events_of_its_own_flows_and_of_interfaces() {
     assert!(seen.iter().all(|event| event["id"] != "v1"), "{seen:?}");
     assert!(seen.iter().any(|event| event["event"] == "flow_admitted" && event["id"] == "w1"), "{seen:?}");
 }
+
+#[test]
+fn the_class_of_a_shared_group_is_the_groups() {
+    let Some(daemon) = TestDaemon::start(POLICY) else { return };
+    let (mut one, mut other) = (daemon.client_as(USER), daemon.client_as(OTHER));
+    let group = json!({ "id": "team", "interface": "eth0", "mode": "shared", "template": "half" });
+    assert_eq!(one.call("Group", group).unwrap()["decision"]["ok"], true);
+    let member = |id: &str| json!({ "id": id, "interface": "eth0", "template": "video", "group": "team" });
+    let shared = |client: &mut Client| {
+        let status = client.call("Status", json!({ "classes": true })).unwrap();
+        let classes = status["interfaces"][0]["classes"].as_array().unwrap();
+        classes
+            .iter()
+            .filter(|class| class["is_group"] == true)
+            .map(|class| class["flow"].clone())
+            .collect::<Vec<_>>()
+    };
+    for id in ["m1", "m2"] {
+        assert_eq!(one.reserve(member(id))["ok"], true);
+        assert_eq!(shared(&mut one), [json!("team")], "with {id}");
+        assert_eq!(shared(&mut other), [Value::Null; 0], "another user's");
+    }
+    one.call("Release", json!({ "id": "m2" })).unwrap();
+    assert_eq!(shared(&mut daemon.client()), [json!("team")]);
+    // Also while it has one member, its class is the group's.
+    one.send("Flows", json!({ "traffic": true }), true);
+    let flows = one.answer().unwrap()["flows"].clone();
+    assert_eq!((&flows[0]["id"], &flows[0]["traffic"]), (&json!("m1"), &Value::Null), "{flows}");
+}

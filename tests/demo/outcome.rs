@@ -24,6 +24,7 @@ fn phase(name: PhaseName, count: usize) -> PhaseResult {
     let classes = viewers.iter().filter(|viewer| managed && viewer.admitted).map(|viewer| ClassReport {
         class: "6771:100".into(),
         flow: viewer.id.clone(),
+        is_group: false,
         rate: viewer.charged,
         sent_bytes: 7_989_841,
         dropped: 0,

@@ -212,10 +212,11 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
             text.push_str(&group_text(group));
         }
         for class in interface.classes.iter().flatten() {
-            let ClassRecord { class, flow, rate, sent_bytes, dropped, delayed, queued } = class;
+            let ClassRecord { class, flow, is_group, rate, sent_bytes, dropped, delayed, queued } = class;
+            let group = if *is_group { "group " } else { "" };
             let _ = writeln!(
                 text,
-                "  {class} {}: {rate}, {sent_bytes} bytes sent, {delayed} times delayed, {queued} packets waiting, {dropped} dropped",
+                "  {class} {group}{}: {rate}, {sent_bytes} bytes sent, {delayed} times delayed, {queued} packets waiting, {dropped} dropped",
                 plain(flow)
             );
         }

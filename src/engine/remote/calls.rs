@@ -187,6 +187,7 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
             .map(|class| ClassReport {
                 class: class.class,
                 flow: class.flow,
+                is_group: class.is_group,
                 rate: class.rate,
                 sent_bytes: class.sent_bytes,
                 dropped: class.dropped,
