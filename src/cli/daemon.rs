@@ -205,9 +205,9 @@ async fn reload_on_hangup(handle: DaemonHandle, hangups: std::io::Result<Signal>
 
 fn failure(error: DaemonStartError) -> CommandFailure {
     match error {
-        DaemonStartError::Policy(_) | DaemonStartError::UnknownGroup { .. } => {
-            CommandFailure::new(Exit::InvalidFile, error)
-        }
+        DaemonStartError::Policy(_)
+        | DaemonStartError::UnknownGroup { .. }
+        | DaemonStartError::HttpOnControl { .. } => CommandFailure::new(Exit::InvalidFile, error),
         DaemonStartError::Kernel(failure) if failure.is_permission() => {
             refused(failure, "the control socket")
         }

@@ -24,7 +24,7 @@ impl ControlFile {
     ///
     /// - **Errors**: another daemon serves it; a file that is not a socket has the name; the kernel's.
     pub(super) fn listen(path: &Path) -> Result<Self, DaemonStartError> {
-        let (listener, file) = SocketFile::listen(path, MODE)?;
+        let (listener, file) = SocketFile::listen(path, MODE, "--socket")?;
         let failed = |error| KernelCall("epoll_ctl").failed(path.display().to_string(), error);
         let listener = UnixListener::from_std(listener).map_err(failed)?;
         Ok(Self { listener, _file: Some(file) })

@@ -20,16 +20,36 @@ pub enum DaemonStartError {
     #[error(transparent)]
     Kernel(#[from] KernelFailure),
     /// Another daemon serves the socket.
-    #[error("{}: another daemon serves this socket; stop it, or choose another with --socket", socket.display())]
+    #[error("{}: another daemon serves this socket; stop it, or choose another with {option}", socket.display())]
     AlreadyServed {
         /// The path of the socket.
         socket: PathBuf,
+        /// The option of the command that chooses another one.
+        option: &'static str,
     },
     /// Something that is not a socket has the name.
-    #[error("{}: a file that is not a socket has this name; remove it, or choose another with --socket", socket.display())]
+    #[error("{}: a file that is not a socket has this name; remove it, or choose another with {option}", socket.display())]
     NotASocket {
         /// The path of the socket.
         socket: PathBuf,
+        /// The option of the command that chooses another one.
+        option: &'static str,
+    },
+    /// The HTTP endpoint is to have the control socket's path.
+    #[error("{}: the control socket has this path; choose another one for the HTTP endpoint, with --http or http in [daemon]", socket.display())]
+    HttpOnControl {
+        /// The path of both.
+        socket: PathBuf,
+    },
+    /// The service manager passes a descriptor for the HTTP endpoint, which the daemon makes itself.
+    #[error(
+        "the service manager passes descriptor {descriptor} by the name {name:?}, which the daemon does not take: remove it from the socket unit, and give the endpoint's address by --http or http in [daemon]"
+    )]
+    PassedHttp {
+        /// Its number.
+        descriptor: i32,
+        /// Its name: FileDescriptorName of the socket unit.
+        name: String,
     },
     /// This build has no HTTP endpoint.
     #[error("http: this build has no HTTP endpoint; it needs the feature `cli`")]

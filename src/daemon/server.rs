@@ -28,9 +28,8 @@ use super::sockets::SystemSockets;
 use super::state::{DaemonServer, administrators, read};
 use crate::control::{ControlError, DEFAULT_SOCKET};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport};
-use crate::linux::service_manager::passed_listener;
+use crate::linux::service_manager::{passed_as, passed_listener};
 use crate::linux::{Netlink, random_name, system_id};
-#[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
 
 /// A daemon that listens.
@@ -72,6 +71,7 @@ impl Daemon {
             None => ControlFile::listen(&socket)?,
         };
         let http = options.http.clone().or_else(|| policy.daemon.as_ref()?.http.clone());
+        check_http(http.as_ref(), &socket)?;
         #[cfg(feature = "cli")]
         let http = http.map(|address| BoundEndpoint::bind(&address, administrators)).transpose()?;
         #[cfg(not(feature = "cli"))]
@@ -185,6 +185,24 @@ impl DaemonHandle {
     /// - **Errors**: the kernel's.
     pub async fn report(&self) -> Result<Vec<InterfaceReport>, EngineError> {
         self.0.engine.report().await
+    }
+}
+
+/// Checks where the HTTP endpoint is to listen.
+///
+/// - **Errors**: at the control socket; at a descriptor of the service manager.
+fn check_http(http: Option<&HttpAddress>, control: &Path) -> Result<(), DaemonStartError> {
+    if let Some(descriptor) = passed_as(HTTP_SOCKET) {
+        return Err(DaemonStartError::PassedHttp { descriptor, name: HTTP_SOCKET.to_owned() });
+    }
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    match http {
+        Some(HttpAddress::Socket(path))
+            if place(control).is_some_and(|known| place(path.as_ref()) == Some(known)) =>
+        {
+            Err(DaemonStartError::HttpOnControl { socket: control.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -20,10 +20,15 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens at a path, whose directory is made where it is missing. The socket does not block.
+    /// Listens at a path, whose directory is made where it is missing. The socket does not block. `option` is the one of the
+    /// command that chooses the path.
     ///
     /// - **Errors**: another daemon serves it; a file that is not a socket has the name; the kernel's.
-    pub(super) fn listen(path: &Path, mode: u32) -> Result<(UnixListener, Self), DaemonStartError> {
+    pub(super) fn listen(
+        path: &Path,
+        mode: u32,
+        option: &'static str,
+    ) -> Result<(UnixListener, Self), DaemonStartError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             fs::create_dir_all(directory).map_err(failed("mkdir", directory))?;
         }
@@ -35,7 +40,7 @@ impl SocketFile {
             .mode(0o600)
             .open(&lock_path)
             .map_err(failed("open", &lock_path))?;
-        let served = || DaemonStartError::AlreadyServed { socket: path.to_owned() };
+        let served = || DaemonStartError::AlreadyServed { socket: path.to_owned(), option };
         // One that an earlier version has made: any user could open it, and hold the lock.
         lock.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &lock_path))?;
         if lock.try_lock().is_err() {
@@ -45,7 +50,7 @@ impl SocketFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed("stat", path)(error)),
             Ok(file) if !file.file_type().is_socket() => {
-                return Err(DaemonStartError::NotASocket { socket: path.to_owned() });
+                return Err(DaemonStartError::NotASocket { socket: path.to_owned(), option });
             }
             // A daemon whose lock file was removed.
             Ok(_) if UnixStream::connect(path).is_ok() => return Err(served()),

@@ -147,12 +147,29 @@ fn holder(process: &UnixCredentials) -> ClaimHolder {
     let command = std::fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
     let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     let command = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
-    ClaimHolder { pid, command: command.chars().take(MOST_SHOWN).collect() }
+    ClaimHolder { pid, command: shown(&command) }
+}
+
+/// A command line as it is shown: its first letters, and a sign where there are more.
+fn shown(command: &str) -> String {
+    match command.char_indices().nth(MOST_SHOWN) {
+        None => command.to_owned(),
+        Some(_) => command.chars().take(MOST_SHOWN - 1).chain(['…']).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_that_is_cut_off_says_so() {
+        let exact = "é".repeat(MOST_SHOWN);
+        assert_eq!(shown(&exact), exact);
+        let cut = shown(&format!("{exact}x"));
+        assert_eq!((cut.chars().count(), cut.chars().last()), (MOST_SHOWN, Some('…')));
+        assert_eq!(shown(""), "");
+    }
 
     #[test]
     fn an_interface_is_claimed_once_until_the_claim_is_dropped() {

@@ -67,16 +67,8 @@ pub fn watchdog() -> Option<Duration> {
 /// - **Errors**: a descriptor of that name is no AF_UNIX stream socket that listens.
 pub fn passed_listener(except: &[&str]) -> Result<Option<UnixListener>, KernelFailure> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if number("LISTEN_PID") != Some(std::process::id()) {
-        return Ok(None);
-    }
-    let passed = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok()).unwrap_or(0).min(MOST);
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':');
-    for descriptor in FIRST..FIRST + passed {
-        let name = names.next().unwrap_or_default();
-        if except.contains(&name) {
+    for (descriptor, name) in passed() {
+        if except.contains(&name.as_str()) {
             continue;
         }
         if TAKEN.swap(true, Ordering::Relaxed) {
@@ -85,6 +77,23 @@ pub fn passed_listener(except: &[&str]) -> Result<Option<UnixListener>, KernelFa
         return listener(descriptor).map(Some);
     }
     Ok(None)
+}
+
+/// The first descriptor that the service manager passes under a name.
+pub fn passed_as(name: &str) -> Option<RawFd> {
+    passed().into_iter().find(|(_, known)| known == name).map(|(descriptor, _)| descriptor)
+}
+
+/// The descriptors that the service manager passes to this process, each with its name.
+fn passed() -> Vec<(RawFd, String)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok()).unwrap_or(0).min(MOST);
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = names.split(':').chain(std::iter::repeat("")).map(str::to_owned);
+    (FIRST..FIRST + count).zip(names).collect()
 }
 
 fn listener(descriptor: RawFd) -> Result<UnixListener, KernelFailure> {

@@ -101,7 +101,8 @@ fn the_service_manager_is_told_of_the_start_of_reloads_and_of_the_end() {
 const PASS: &str = "
 import os, sys
 os.dup2(int(sys.argv[1]), 3, inheritable=True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='gqos')
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
+os.environ.setdefault('LISTEN_FDNAMES', 'gqos')
 os.execv(sys.argv[2], sys.argv[2:])
 ";
 
@@ -150,4 +151,49 @@ fn a_passed_descriptor_of_another_kind_is_refused() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("no AF_UNIX stream socket that listens"), "{text}");
     }
+}
+
+#[test]
+fn a_descriptor_that_is_passed_for_the_http_endpoint_is_refused() {
+    if !super::common::installed(&["python3"]) {
+        return;
+    }
+    let directory = directory();
+    let listener = UnixListener::bind(directory.path().join("passed.sock")).unwrap();
+    let output = passed(directory.path(), &listener).env("LISTEN_FDNAMES", "http").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(71), "{text}");
+    assert!(text.contains("descriptor 3 by the name \"http\"") && text.contains("--http"), "{text}");
+}
+
+#[test]
+fn the_http_endpoint_has_another_path_than_the_control_socket() {
+    let directory = directory();
+    let daemon = |http: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+        command.current_dir(directory.path()).args([
+            "daemon",
+            "--policy",
+            "policy.toml",
+            "--log-format",
+            "none",
+        ]);
+        let output = command.args(["--socket", "c.sock", "--http", http]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let other = directory.path().join(".").join("c.sock");
+    for path in [&other, &directory.path().join("c.sock")] {
+        let (code, text) = daemon(path.to_str().unwrap());
+        assert_eq!(code, Some(78), "{text}");
+        assert!(
+            text.contains("c.sock: the control socket has this path") && text.contains("--http"),
+            "{text}"
+        );
+        assert!(!directory.path().join("c.sock").exists(), "what it had made is removed");
+    }
+    let served = directory.path().join("http.sock");
+    let _listener = UnixListener::bind(&served).unwrap();
+    let (code, text) = daemon(served.to_str().unwrap());
+    assert_eq!(code, Some(71), "{text}");
+    assert!(text.contains("serves this socket") && text.contains("another with --http"), "{text}");
 }

@@ -37,7 +37,7 @@ impl HttpListener {
             }
             HttpAddress::Socket(path) => {
                 let path = Path::new(path);
-                let (listener, file) = SocketFile::listen(path, MODE)?;
+                let (listener, file) = SocketFile::listen(path, MODE, "--http")?;
                 if let Some(group) = administrators {
                     std::os::unix::fs::chown(path, None, Some(group))
                         .map_err(|error| KernelCall("chown").failed(path.display().to_string(), error))?;
