@@ -161,6 +161,21 @@ impl Operation {
 }
 
 impl OperationKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Reserve,
+        Self::Renegotiate,
+        Self::Refresh,
+        Self::Release,
+        Self::Peer,
+        Self::Group,
+        Self::Ungroup,
+        Self::Capacity,
+        Self::Measure,
+        Self::Query,
+        Self::Tick,
+    ];
+
     /// The word of traces and decisions: `reserve`.
     pub const fn name(self) -> &'static str {
         match self {

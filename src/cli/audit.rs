@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use gqos::admission::Reason;
+use gqos::admission::{OperationKind, Reason};
 use gqos::flowspec::Moment;
 use gqos::policy::Policy;
 use gqos::scenario::audit::{AuditLine, AuditRecord, LoggedWord};
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "REASON", value_parser = reason)]
     reason: Option<String>,
     /// Show only this operation: reserve, renegotiate, release, capacity and so on.
-    #[arg(long, value_name = "OP")]
+    #[arg(long, value_name = "OP", value_parser = operation)]
     op: Option<String>,
     /// Show only refusals.
     #[arg(long, conflicts_with = "admitted")]
@@ -71,6 +71,18 @@ struct NotATime;
 
 fn time(text: &str) -> Result<Moment, NotATime> {
     parse_time(text).ok_or(NotATime)
+}
+
+/// The operations of lines that are no requests.
+const OTHER_OPERATIONS: [&str; 6] = ["audit", "reload", "link", "refused", "gap", "stop"];
+
+/// An operation by its name.
+fn operation(name: &str) -> Result<String, UnknownName> {
+    let known = OperationKind::ALL.iter().map(|kind| kind.name()).chain(OTHER_OPERATIONS);
+    match known.clone().any(|known| known == name) {
+        true => Ok(name.to_owned()),
+        false => Err(UnknownName::new("operation", name, known)),
+    }
 }
 
 /// A reason of refusals by its name.

@@ -45,6 +45,12 @@ const SIGNALS: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    if std::env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
+        let problem = anyhow!(
+            "TERM is dumb: gqos top needs a terminal whose cursor it can move; gqos status and gqos flows print once"
+        );
+        return Err(CommandFailure::new(Exit::Usage, problem));
+    }
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let problem = anyhow!("gqos top needs a terminal; gqos status and gqos flows print once");
         return Err(CommandFailure::new(Exit::Usage, problem));
