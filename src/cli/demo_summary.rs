@@ -43,6 +43,7 @@ pub(super) fn summary(outcome: &DemoResult, screen: Screen, detail: Detail) -> S
     if let Some(daemon) = &with.daemon {
         text += &screen.wrapped(&daemon.sentence(with.totals().stalled), "  ");
     }
+    text += &screen.wrapped(&with.judgement(), "  ");
     text += &conclusion(with.totals(), screen);
     text
 }
@@ -294,6 +295,8 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         let last_viewer = lines.iter().rposition(|line| line.starts_with("v40 ")).expect("40 viewers");
         assert!(lines.len() - last_viewer < 16, "{text}");
+        let judged = "A promise is kept if play never stops and the median second carries 98 % of it. The worst second carried less for 27 viewers of those that are kept, 97 % for v1.";
+        assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(judged), "{text}");
         assert_eq!(lines.last(), Some(&"27 of 27 promises kept with 113.454 Mbit/s reserved, 13 refused."));
     }
 
@@ -326,6 +329,27 @@ mod tests {
                 .map(|daemon| daemon.sentence(1).contains("1 promised viewer stalled.")),
             Some(true)
         );
+    }
+
+    #[test]
+    fn the_worst_second_of_a_promise_that_is_kept_is_named() {
+        let mut phase = outcome(6).phases.remove(1);
+        let mut check = |rates: &[(usize, u64)], expected: &str| {
+            for (index, rate) in rates {
+                phase.viewers[*index].achieved.worst_second = flowspec::Rate::new(*rate);
+            }
+            let text = phase.judgement();
+            assert!(text.ends_with(expected), "{text}");
+        };
+        let whole = [(0, 470_400), (1, 470_400), (3, 480_000), (4, 500_000)];
+        check(&whole, "98 % of it; every second of those that are kept did.");
+        check(
+            &[(3, 230_500)],
+            "98 % of it. The worst second carried less for 1 viewer of those that are kept, 48 % for v4.",
+        );
+        check(&[(1, 0)], "less for 2 viewers of those that are kept, 0 % for v2.");
+        // A viewer that was refused got nothing, and was promised nothing.
+        check(&[(2, 0), (1, 480_000), (3, 480_000)], "every second of those that are kept did.");
     }
 
     #[test]

@@ -278,6 +278,32 @@ impl PhaseResult {
         }
     }
 
+    /// How promises are judged, and what the judgement leaves out: the second in which a viewer got least.
+    pub fn judgement(&self) -> String {
+        let kept = self.viewers.iter().filter(|viewer| self.verdict(viewer) == ViewerVerdict::Kept);
+        let worst = |viewer: &ViewerResult| {
+            let percent = u128::from(viewer.achieved.worst_second.get()) * 100
+                / u128::from(viewer.token_rate.get().max(1));
+            u64::try_from(percent).unwrap_or(u64::MAX)
+        };
+        let dipped: Vec<_> = kept.filter(|viewer| worst(viewer) < ViewerVerdict::KEPT_PERCENT).collect();
+        let percent = ViewerVerdict::KEPT_PERCENT;
+        let rule =
+            format!("A promise is kept if play never stops and the median second carries {percent} % of it");
+        let Some(least) = dipped.iter().min_by_key(|viewer| worst(viewer)) else {
+            return format!("{rule}; every second of those that are kept did.");
+        };
+        let count = match dipped.len() {
+            1 => "1 viewer".to_owned(),
+            count => format!("{count} viewers"),
+        };
+        format!(
+            "{rule}. The worst second carried less for {count} of those that are kept, {} % for {}.",
+            worst(least),
+            least.id
+        )
+    }
+
     /// How many viewers played, stalled and were refused.
     pub fn totals(&self) -> ViewerTotals {
         let mut totals = ViewerTotals { refused: self.refused.len(), ..ViewerTotals::default() };

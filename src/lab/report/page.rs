@@ -70,7 +70,7 @@ pub fn html(outcome: &DemoResult, provenance: &Provenance) -> Result<String, Not
     Ok(page.0)
 }
 
-/// What the run shows, in one sentence.
+/// What the run shows, and how it is judged.
 fn conclusion(outcome: &DemoResult) -> String {
     let Some(managed) = outcome.phases.iter().find(|phase| phase.name == PhaseName::Managed) else {
         return String::new();
@@ -78,10 +78,11 @@ fn conclusion(outcome: &DemoResult) -> String {
     let totals = managed.totals();
     let daemon = managed.daemon.as_ref().map(|daemon| format!(" {}", daemon.sentence(totals.stalled)));
     format!(
-        "With gqos {} of {} promises are kept, and {} requests are refused.{}",
+        "With gqos {} of {} promises are kept, and {} requests are refused. {}{}",
         totals.kept,
         totals.admitted,
         totals.refused,
+        managed.judgement(),
         daemon.unwrap_or_default()
     )
 }

@@ -131,7 +131,7 @@ fn rate_note(phase: &PhaseResult) -> String {
             format!("{enough} of {} viewers get what they need in every second.", phase.viewers.len())
         }
         PhaseName::Managed => {
-            format!("{} of {} promises are kept.", totals.kept, totals.admitted)
+            format!("{} of {} promises are kept, by the median second.", totals.kept, totals.admitted)
         }
     }
 }
@@ -209,9 +209,9 @@ fn kilobits(rate: Rate) -> u32 {
     u32::try_from(rate.get() / 125).unwrap_or(u32::MAX / 2)
 }
 
-/// A rate in whole megabits per second, rounded down; a smaller rate as it is.
+/// A rate in whole megabits per second, rounded to the nearest; a smaller rate as it is.
 pub(super) fn whole_megabits(rate: Rate) -> Rate {
-    if rate < Rate::from_mbit(1) { rate } else { Rate::new(rate.get() / 125_000 * 125_000) }
+    if rate < Rate::from_mbit(1) { rate } else { Rate::new((rate.get() + 62_500) / 125_000 * 125_000) }
 }
 
 fn position(seconds: usize) -> u32 {
