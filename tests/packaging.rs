@@ -11,7 +11,7 @@ mod common;
 use common::installed;
 use flowspec::Both;
 use gqos::admission::ClassTotals;
-use gqos::telemetry::metrics::{GroupMetrics, InterfaceMetrics, ProcessUse};
+use gqos::telemetry::metrics::{ClassMetrics, GroupMetrics, InterfaceMetrics, ProcessUse, TrafficCounts};
 use gqos::telemetry::{Metrics, MetricsFormat};
 
 const UNIT: &str = "packaging/systemd/gqos.service";
@@ -112,11 +112,14 @@ fn the_daemon_is_stopped_by_a_removal_and_by_no_upgrade() {
 fn series() -> BTreeSet<String> {
     let metrics = Metrics {
         interfaces: vec![InterfaceMetrics { direct_packets: Some(0), ..InterfaceMetrics::default() }],
-        classes: vec![ClassTotals {
-            interface: String::new(),
-            class: String::new(),
-            totals: Both::default(),
-            flows: 0,
+        classes: vec![ClassMetrics {
+            totals: ClassTotals {
+                interface: String::new(),
+                class: String::new(),
+                totals: Both::default(),
+                flows: 0,
+            },
+            traffic: TrafficCounts::default(),
         }],
         groups: vec![GroupMetrics::default()],
         process: Some(ProcessUse::default()),

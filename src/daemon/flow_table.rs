@@ -276,6 +276,8 @@ mod tests {
             class: Handle::from_u32(kernel).to_string(),
             flow: "x".into(),
             is_group: kernel == 0x1_0013,
+            group: None,
+            policy_class: None,
             rate: Rate::new(1000),
             sent_bytes: 0,
             dropped,

@@ -75,6 +75,7 @@ mod status;
 mod streams;
 mod taken;
 mod traffic;
+mod traffic_sums;
 mod users;
 mod watched;
 

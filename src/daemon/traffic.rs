@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use flowspec::{Bytes, Micros, Rate, Timestamp};
 
+use super::traffic_sums::TrafficSums;
 use crate::control::TrafficRecord;
 use crate::engine::{ClassReport, InterfaceReport, SentOfReserved};
+use crate::telemetry::metrics::TrafficCounts;
 
 /// The classes of all interfaces as they were read last.
 #[derive(Debug, Default)]
 pub(super) struct MeasuredTraffic {
     /// By interface and class: as many as the kernel has.
     interfaces: BTreeMap<String, HashMap<String, ClassTraffic>>,
+    /// What they have counted so far, those that are gone included.
+    sums: TrafficSums,
 }
 
 /// A class, by the last two readings.
@@ -73,14 +77,27 @@ impl MeasuredTraffic {
     /// Takes another report, made at a time. Classes that it does not have are forgotten.
     pub(super) fn read(&mut self, reports: &[InterfaceReport], at: Timestamp) {
         let before = std::mem::take(&mut self.interfaces);
+        self.sums.begin();
         for report in reports {
             let before = before.get(&report.interface);
+            let sums = &mut self.sums;
             let classes = report.classes.iter().map(|class| {
                 let before = before.and_then(|classes| classes.get(&class.class));
-                (class.class.clone(), ClassTraffic::read(before, class, at))
+                let now = ClassTraffic::read(before, class, at);
+                if class.reserved.is_some() {
+                    sums.add((&report.interface, class), &now.counted_since(before));
+                }
+                (class.class.clone(), now)
             });
             self.interfaces.insert(report.interface.clone(), classes.collect());
         }
+        self.sums.bound();
+    }
+
+    /// What the classes have counted so far.
+    #[cfg(feature = "cli")]
+    pub(super) const fn sums(&self) -> &TrafficSums {
+        &self.sums
     }
 
     /// What a class of an interface did, as `tc` writes it.
@@ -152,6 +169,26 @@ impl ClassTraffic {
         }
     }
 
+    /// What was counted since the reading before. A counter that has fallen has begun anew.
+    fn counted_since(&self, before: Option<&Self>) -> TrafficCounts {
+        let since = |now: u32, then: fn(&Self) -> u32| {
+            let then = before.map_or(0, then);
+            u64::from(now.checked_sub(then).unwrap_or(now))
+        };
+        let time = |now: Duration, then: fn(&Self) -> Duration| {
+            let then = before.map_or(Duration::ZERO, then);
+            micros(now.checked_sub(then).unwrap_or(now)).get()
+        };
+        TrafficCounts {
+            used: self.lately.map_or(Rate::ZERO, |lately| lately.sent),
+            delayed: since(self.delayed, |before| before.delayed),
+            dropped: since(self.dropped, |before| before.dropped),
+            below_promise_us: time(self.below, |before| before.below),
+            watched_us: time(self.watched, |before| before.watched),
+            not_kept: u64::from(self.promise == Promise::NotKept),
+        }
+    }
+
     /// Whether the members of a group share it, also while the group has one.
     pub(super) const fn is_of_a_group(&self) -> bool {
         self.is_group
@@ -218,6 +255,8 @@ mod tests {
             class: "6771:100".into(),
             flow: flow.into(),
             is_group: false,
+            group: None,
+            policy_class: None,
             rate: Rate::new(1200),
             sent_bytes: sent,
             dropped,

@@ -59,6 +59,12 @@ pub struct ClassReport {
     /// Whether `flow` is a group. Not in the demo's JSON, whose fields are fixed.
     #[serde(skip)]
     pub is_group: bool,
+    /// The group of its flows; `None` where they have none, or several. Not in the demo's JSON either.
+    #[serde(skip)]
+    pub group: Option<String>,
+    /// The class of the policy that its flows have; `None` where they have none, or several. Not in the demo's JSON either.
+    #[serde(skip)]
+    pub policy_class: Option<String>,
     /// Its rate, link headers included.
     pub rate: Rate,
     /// What the kernel counted since the flow began, link headers included.
@@ -124,12 +130,9 @@ fn class_report(
         LINK_CLASS => "link".to_owned(),
         DEFAULT_CLASS => "default".to_owned(),
         _ if is_idle(&state.class) => "idle".to_owned(),
-        _ => flows
-            .get(&handle)
-            .map(|flows| flows.group.as_ref().unwrap_or(&flows.one).clone())
-            .unwrap_or_default(),
+        _ => flows.get(&handle).map(|flows| flows.name().to_owned()).unwrap_or_default(),
     };
-    let is_group = !is_idle(&state.class) && flows.get(&handle).is_some_and(|flows| flows.group.is_some());
+    let is_group = !is_idle(&state.class) && flows.get(&handle).is_some_and(|flows| flows.is_of_group);
     let headers = LINK_HEADER.get().saturating_mul(u64::from(counts.sent_packets));
     let reserved = flows.get(&handle).map(|flows| SentOfReserved {
         // A group may have reserved less than its members may use.
@@ -140,6 +143,8 @@ fn class_report(
         class: handle.to_string(),
         flow,
         is_group,
+        group: flows.get(&handle).and_then(|flows| flows.group.clone()),
+        policy_class: flows.get(&handle).and_then(|flows| flows.policy_class.clone()),
         rate: state.class.rate,
         sent_bytes: counts.sent_bytes,
         dropped: counts.dropped,

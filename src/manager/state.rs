@@ -25,8 +25,19 @@ pub struct FlowsOfClass {
     pub one: String,
     /// The sum of what they have reserved for sending.
     pub rate: Rate,
-    /// The group whose members share it.
+    /// Their group; `None` where they have none, or several.
     pub group: Option<String>,
+    /// Whether it is the group's, whose members share one reservation.
+    pub is_of_group: bool,
+    /// Their class in the policy; `None` where they have none, or several.
+    pub policy_class: Option<String>,
+}
+
+impl FlowsOfClass {
+    /// The group whose members share it, or one of its flows.
+    pub fn name(&self) -> &str {
+        self.group.as_ref().filter(|_| self.is_of_group).unwrap_or(&self.one)
+    }
 }
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
@@ -179,13 +190,23 @@ impl Manager {
         for (id, flow) in self.flows.iter().filter(|(_, flow)| flow.interface == interface) {
             let Some(class) = flow.class else { continue };
             let rate = flow.grant.tspec.sending.as_ref().map_or(Rate::ZERO, TSpec::token_rate);
-            let flows = classes.entry(class).or_default();
+            let flows = classes.entry(class).or_insert_with(|| FlowsOfClass {
+                policy_class: flow.policy_class.clone(),
+                group: flow.group.clone(),
+                ..FlowsOfClass::default()
+            });
+            if flows.policy_class != flow.policy_class {
+                flows.policy_class = None;
+            }
+            if flows.group != flow.group {
+                flows.group = None;
+            }
             flows.one.clone_from(id);
             flows.rate = Rate::new(flows.rate.get().saturating_add(rate.get()));
         }
         for (group, class) in self.interfaces.get(interface).into_iter().flat_map(Interface::group_classes) {
             if let Some(flows) = classes.get_mut(&class) {
-                flows.group = Some(group.to_owned());
+                (flows.group, flows.is_of_group) = (Some(group.to_owned()), true);
             }
         }
         classes

@@ -7,7 +7,10 @@ use flowspec::{Both, Direction, Rate};
 
 use super::counters::Counters;
 use super::exposition::{Exposition, Family, FamilyKind, MetricLabel, MetricValue, MetricsFormat};
+use super::traffic_metrics::{CLASS_TRAFFIC, GROUP_TRAFFIC, INTERFACE_TRAFFIC, traffic};
 use crate::admission::{ClassTotals, PeerLoss, Reason, Totals};
+
+pub use super::traffic_metrics::TrafficCounts;
 
 /// The state of a daemon at a scrape, and its counters.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +28,7 @@ pub struct Metrics {
     /// The interfaces that have been seen.
     pub interfaces: Vec<InterfaceMetrics>,
     /// What each class holds of each interface.
-    pub classes: Vec<ClassTotals>,
+    pub classes: Vec<ClassMetrics>,
     /// The groups.
     pub groups: Vec<GroupMetrics>,
     /// How many groups there are besides these.
@@ -64,6 +67,8 @@ pub struct InterfaceMetrics {
     pub flows: usize,
     /// Packets that bypassed every class; `None` where the kernel was not asked.
     pub direct_packets: Option<u32>,
+    /// What the kernel has counted of its flows.
+    pub traffic: TrafficCounts,
 }
 
 /// A group of flows.
@@ -75,6 +80,17 @@ pub struct GroupMetrics {
     pub interface: String,
     /// What it is charged, and what its members are charged together.
     pub totals: Both<Totals>,
+    /// What the kernel has counted of its members.
+    pub traffic: TrafficCounts,
+}
+
+/// A class of the policy on an interface.
+#[derive(Clone, Debug)]
+pub struct ClassMetrics {
+    /// What it holds.
+    pub totals: ClassTotals,
+    /// What the kernel has counted of its flows.
+    pub traffic: TrafficCounts,
 }
 
 /// How many requests took how long.
@@ -154,6 +170,7 @@ impl Metrics {
         let shown = &self.interfaces[..self.interfaces.len().min(MOST_INTERFACE_SERIES)];
         let of = |interface: &InterfaceMetrics| vec![("interface", interface.interface.clone())];
         totals(text, &INTERFACE_RATES, shown, (of, |interface| interface.totals));
+        traffic(text, &INTERFACE_TRAFFIC, shown, (of, |interface| interface.traffic));
         text.family(gauge("gqos_interface_flows", "Flows that use the interface."));
         for interface in shown {
             text.sample(&[("interface", &interface.interface)], count(interface.flows));
@@ -173,12 +190,13 @@ impl Metrics {
 
     fn classes(&self, text: &mut Exposition) {
         let shown = &self.classes[..self.classes.len().min(MOST_CLASS_SERIES)];
-        let of = |class: &ClassTotals| {
-            vec![("interface", class.interface.clone()), ("class", class.class.clone())]
+        let of = |class: &ClassMetrics| {
+            vec![("interface", class.totals.interface.clone()), ("class", class.totals.class.clone())]
         };
-        totals(text, &CLASS_RATES, shown, (of, |class| class.totals));
+        totals(text, &CLASS_RATES, shown, (of, |class| class.totals.totals));
+        traffic(text, &CLASS_TRAFFIC, shown, (of, |class| class.traffic));
         text.family(gauge("gqos_class_flows", "Flows of the class on the interface."));
-        for class in shown {
+        for ClassMetrics { totals: class, .. } in shown {
             let labels = [("interface", &*class.interface), ("class", &*class.class)];
             text.sample(&labels, count(class.flows));
         }
@@ -190,6 +208,7 @@ impl Metrics {
             vec![("interface", group.interface.clone()), ("group", group.group.clone())]
         };
         totals(text, &GROUP_RATES, shown, (of, |group| group.totals));
+        traffic(text, &GROUP_TRAFFIC, shown, (of, |group| group.traffic));
     }
 
     fn left_out(&self, text: &mut Exposition) {

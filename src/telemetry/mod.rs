@@ -29,6 +29,7 @@ pub mod event;
 mod exposition;
 pub mod metrics;
 mod reserved;
+mod traffic_metrics;
 
 pub use counters::Counters;
 pub use event::{Event, Recorded};

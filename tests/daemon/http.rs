@@ -137,6 +137,19 @@ fn metrics_are_those_of_the_status() {
         }
     }
     check(&metrics, "gqos_interface_flows{interface=\"eth0\"}", &interface["flows"]);
+    for (name, labels) in [("interface", ""), ("class", ",class=\"viewer\"")] {
+        for family in [
+            "used_bytes_per_second",
+            "delays_total",
+            "dropped_packets_total",
+            "below_promise_seconds_total",
+            "promises_not_kept",
+        ] {
+            let series = format!("gqos_{name}_{family}{{interface=\"eth0\"{labels}}}");
+            let value = metrics.get(&series).unwrap_or_else(|| panic!("no {series} in {metrics:#?}"));
+            assert_eq!(value.parse::<f64>(), Ok(0.0), "nothing was sent: {series}");
+        }
+    }
     let programmed = u8::from(interface["not_programmed"].is_null());
     check(&metrics, "gqos_interface_programmed{interface=\"eth0\"}", programmed);
     check(&metrics, "gqos_flows", &status["flows"]);

@@ -25,6 +25,8 @@ fn phase(name: PhaseName, count: usize) -> PhaseResult {
         class: "6771:100".into(),
         flow: viewer.id.clone(),
         is_group: false,
+        group: None,
+        policy_class: None,
         rate: viewer.charged,
         sent_bytes: 7_989_841,
         dropped: 0,

@@ -6,7 +6,7 @@ use super::facts::HttpFacts;
 use super::process::process_use;
 use crate::engine::EngineSnapshot;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{GroupMetrics, InterfaceMetrics};
+use crate::telemetry::metrics::{ClassMetrics, GroupMetrics, InterfaceMetrics};
 
 /// The metrics now.
 pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
@@ -18,6 +18,8 @@ pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
         .map(|report| (report.interface.as_str(), report.direct_packets))
         .collect();
     let snapshot = facts.snapshot();
+    let watched = facts.server.watched.traffic();
+    let sums = watched.sums();
     let EngineSnapshot { interfaces, classes, groups, all_groups, .. } = &*snapshot;
     let interfaces = interfaces.iter().map(|(interface, status)| InterfaceMetrics {
         interface: interface.clone(),
@@ -25,13 +27,22 @@ pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
         is_programmed: status.kernel.is_ok(),
         flows: status.flows,
         direct_packets: direct.get(interface.as_str()).copied(),
+        traffic: sums.interface(interface),
     });
+    let interfaces: Vec<_> = interfaces.collect();
+    let classes = classes.iter().map(|totals| ClassMetrics {
+        totals: totals.clone(),
+        traffic: sums.class(&totals.interface, &totals.class),
+    });
+    let classes: Vec<_> = classes.collect();
     let groups = groups.iter().map(|group| GroupMetrics {
         group: group.id.clone(),
         interface: group.interface.clone(),
         totals: group.totals,
+        traffic: sums.group(&group.interface, &group.id),
     });
     let groups: Vec<_> = groups.collect();
+    drop(watched);
     let (counters, dropped) = facts.counted().now();
     let server = &facts.server;
     Metrics {
@@ -40,8 +51,8 @@ pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
         connections: server.users.connections(),
         flows: server.holdings.count(),
         reloads: server.observed.reloads(),
-        interfaces: interfaces.collect(),
-        classes: classes.clone(),
+        interfaces,
+        classes,
         groups_left_out: all_groups.saturating_sub(groups.len()),
         groups,
         counters,

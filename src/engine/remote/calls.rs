@@ -188,6 +188,8 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
                 class: class.class,
                 flow: class.flow,
                 is_group: class.is_group,
+                group: None,
+                policy_class: None,
                 rate: class.rate,
                 sent_bytes: class.sent_bytes,
                 dropped: class.dropped,
