@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use toml::de::DeTable;
 
 use super::entries::{self, Entries};
 use super::model::Policy;
@@ -264,8 +265,9 @@ impl PolicyItem {
             return number.parse().ok().map(Self::Rule);
         }
         let (kind, name) = path.split_once('.')?;
-        let named = toml::from_str::<toml::Table>(&format!("{name} = 0")).ok()?;
-        let name = named.keys().next()?.clone();
+        let text = format!("{name} = 0");
+        let named = DeTable::parse(&text).ok()?.into_inner();
+        let name = named.keys().next()?.get_ref().clone().into_owned();
         Some(match kind {
             "interface" => Self::Interface(name),
             "template" => Self::Template(name),
