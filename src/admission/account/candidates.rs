@@ -118,10 +118,11 @@ impl Candidates {
 
     pub(crate) fn remove(&mut self, footprint: &Footprint) {
         let Some(place) = footprint.place() else { return };
-        self.all.remove(place);
-        if self.sums != CandidateSums::None {
-            self.others(footprint).for_each(|part| part.remove(place));
+        if self.sums == CandidateSums::None {
+            return self.all.single.remove(place);
         }
+        self.all.remove(place);
+        self.others(footprint).for_each(|part| part.remove(place));
     }
 
     /// The scopes, apart from the interface, that count a flow.

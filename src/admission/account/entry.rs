@@ -53,6 +53,13 @@ impl Entry {
 
     /// The same flow with another charge.
     pub(crate) fn costing(mut self, charge: &Charge) -> Self {
+        self.set_charge(charge);
+        self
+    }
+
+    /// Sets another charge in place.
+    #[inline]
+    pub(crate) fn set_charge(&mut self, charge: &Charge) {
         let (rate, buffer) = (charge.rate, charge.buffer);
         self.declared = (charge.declared != Both::default()).then(|| Box::new(charge.declared));
         if self.group.is_some() {
@@ -61,7 +68,6 @@ impl Entry {
             (self.footprint.charged, self.footprint.buffer) = (rate, buffer);
             self.footprint.peak = (charge.peak != Both::default()).then(|| Box::new(charge.peak));
         }
-        self
     }
 
     /// When it ends by itself.

@@ -136,6 +136,14 @@ impl Flows {
         Some((self.give_back(slot), entry))
     }
 
+    /// Removes the flow in a slot, and gives its id and what it was; `None` where no flow is there.
+    pub(crate) fn remove_from(&mut self, slot: u32) -> Option<(Box<str>, Entry)> {
+        let hash = self.hasher.hash_one(self.id(slot));
+        self.index.find_entry(hash, |&other| other == slot).ok()?.remove();
+        let entry = self.at(slot).unpack(slot);
+        Some((self.give_back(slot), entry))
+    }
+
     pub(crate) fn remove_group(&mut self, slot: u32) {
         self.give_back(slot);
     }

@@ -31,8 +31,12 @@ impl Parents {
 
     /// The interface and those on whose wire it sends, nearest first.
     pub(crate) fn wire(&self, interface: u32) -> impl Iterator<Item = u32> {
-        let parent = |number: &u32| self.0.get(*number as usize).copied().flatten();
-        std::iter::successors(Some(interface), parent)
+        std::iter::successors(Some(interface), |number| self.of(*number))
+    }
+
+    /// The interface on whose wire another one sends.
+    pub(crate) fn of(&self, interface: u32) -> Option<u32> {
+        self.0.get(interface as usize).copied().flatten()
     }
 
     /// Whether what the flows of an interface take is counted on another.

@@ -183,7 +183,17 @@ impl Profile {
         self.current == 0 && matches!(self.later, Later::Nothing)
     }
 
+    #[inline]
     fn change(&mut self, delta: i128, window: Window, now: Moment) {
+        // Most flows have begun, and last until they are released.
+        if window.start <= now && window.end.is_none() {
+            self.current = shifted(self.current, delta);
+        } else {
+            self.change_later(delta, window, now);
+        }
+    }
+
+    fn change_later(&mut self, delta: i128, window: Window, now: Moment) {
         if delta == 0 || !window.ends_after(now) {
             return;
         }

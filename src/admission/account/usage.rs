@@ -74,13 +74,14 @@ impl AccountUse {
         {
             change(&mut self.class_mut(class).flows, footprint.flows, footprint.window);
         }
-        let whole = [footprint.whole()];
-        for step in footprint.steps.as_deref().unwrap_or(&whole) {
-            self.each_amount(footprint, step, &mut change);
+        match &footprint.steps {
+            None => self.each_amount(footprint, &footprint.whole(), &mut change),
+            Some(steps) => steps.iter().for_each(|step| self.each_amount(footprint, step, &mut change)),
         }
     }
 
     /// The same for one step of it, without what is counted as flows.
+    #[inline]
     fn each_amount(
         &mut self,
         footprint: &Footprint,

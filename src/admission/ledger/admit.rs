@@ -26,9 +26,9 @@ impl Ledger {
     ///
     /// - **Errors**: the policy has no place for such a flow.
     pub(crate) fn book_held(&mut self, request: &Request) -> Result<(), Refusal> {
-        let Prepared { wanted, member, .. } = self.prepare(request)?;
+        let Prepared { mut wanted, member, .. } = self.prepare(request)?;
         self.admitted += 1;
-        self.book_new(&request.id, wanted.entry, member);
+        self.book_new(&request.id, &mut wanted.entry, member);
         self.debug_check();
         Ok(())
     }
@@ -38,9 +38,9 @@ impl Ledger {
     ///
     /// - **Errors**: the refusal, and nothing is booked.
     pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
-        let Prepared { wanted, member, .. } = self.prepare(request)?;
+        let Prepared { mut wanted, member, .. } = self.prepare(request)?;
         self.check_wanted(&wanted)?;
-        Ok(self.book_new(&request.id, wanted.entry, member))
+        Ok(self.book_new(&request.id, &mut wanted.entry, member))
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.
@@ -64,10 +64,17 @@ impl Ledger {
     }
 
     /// Releases what a flow holds, and gives all of it.
+    #[inline]
     pub(crate) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
+        self.unbook_removed(&entry);
+        Some(entry)
+    }
+
+    /// Unbooks what a flow held that has been removed.
+    fn unbook_removed(&mut self, entry: &Entry) {
         self.absent.remove(entry.footprint.slot);
-        self.unbook(&entry);
+        self.unbook(entry);
         self.tidy(&entry.footprint);
         if let Some(name) = &entry.group {
             self.shrink_group(name);
@@ -75,13 +82,12 @@ impl Ledger {
                 self.end_group(name);
             }
         }
-        Some(entry)
     }
 
     /// Releases the reservation of the flow in a slot.
     pub(crate) fn end(&mut self, slot: u32) -> Option<Holding> {
-        let id = self.flows.id(slot).to_owned();
-        let entry = self.take(&id)?;
-        Some(self.holding(id, &entry))
+        let (id, entry) = self.flows.remove_from(slot)?;
+        self.unbook_removed(&entry);
+        Some(self.holding(id.into_string(), &entry))
     }
 }

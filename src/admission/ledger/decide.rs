@@ -225,13 +225,13 @@ impl Ledger {
 
     /// Reserves both directions of a request that its client has been counted for, or neither.
     pub(crate) fn admit_counted(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        let Prepared { wanted, member, mut grant, setup } = self.prepare(request)?;
+        let Prepared { mut wanted, member, mut grant, setup } = self.prepare(request)?;
         if let Err(refusal) = self.check_wanted(&wanted) {
             let displaced = self.preempt_for(&wanted, setup, refusal);
             grant.preempted = displaced.map_err(|refusal| self.explained(refusal, &wanted, request))?;
         }
         self.admitted += 1;
-        self.book_new(&request.id, wanted.entry, member);
+        self.book_new(&request.id, &mut wanted.entry, member);
         if self.admitted >= LAST_ORDER {
             self.renumber();
         }
@@ -240,6 +240,7 @@ impl Ledger {
     }
 
     /// What a valid request would book. Whether it fits its interface is [checked](Self::check_wanted) apart.
+    #[inline]
     pub(crate) fn prepare(&mut self, request: &Request) -> Result<Prepared, Refusal> {
         let id = &request.id;
         if self.flows.slot(id).is_some() {
@@ -264,9 +265,9 @@ impl Ledger {
     }
 
     /// Books a new flow that is known to fit, and gives its slot.
-    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Box<Member>>) -> u32 {
-        self.flows.insert(id, &mut entry, self.now);
-        self.book(&entry, member);
+    pub(crate) fn book_new(&mut self, id: &str, entry: &mut Entry, member: Option<Box<Member>>) -> u32 {
+        self.flows.insert(id, entry, self.now);
+        self.book(entry, member);
         entry.footprint.slot
     }
 

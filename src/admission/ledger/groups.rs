@@ -44,14 +44,13 @@ impl Ledger {
         members: MembersMust,
     ) -> Result<Grant, Refusal> {
         let GroupRequest { id, interface, class, mode, qos } = request;
-        let policy = Arc::clone(&self.policy);
         let classes = Arc::clone(&self.classes);
         let found = match class {
             None => None,
             Some(name) => Some(classes.find(name)?),
         };
         let (class_number, class_policy) = found.unzip();
-        let charge = self.charge(&policy, interface, qos, class_policy)?;
+        let charge = self.charge(interface, qos, class_policy)?;
         let key: Arc<str> = Arc::from(id.as_str());
         self.check_group(request, self.groups.get(&key))?;
         self.check_own_charge(id, class_number, &charge)?;

@@ -194,11 +194,11 @@ impl Ledger {
     /// or whose classes a reload has renumbered.
     pub fn reinstate(&mut self, displaced: Vec<Displaced>) -> Vec<String> {
         let mut lost = Vec::new();
-        for Displaced { id, entry, classes } in displaced.into_iter().rev() {
+        for Displaced { id, mut entry, classes } in displaced.into_iter().rev() {
             // Under another policy a class has another number.
             let same = Arc::ptr_eq(&classes, &self.classes);
             if same && self.flows.slot(&id).is_none() && self.fits_again(&entry) {
-                self.book_new(&id, entry, None);
+                self.book_new(&id, &mut entry, None);
             } else {
                 lost.push(id);
             }

@@ -17,7 +17,7 @@ use crate::admission::account::window::Window;
 use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
-use crate::policy::{Class, GroupMode, Policy};
+use crate::policy::{Class, GroupMode};
 
 /// The scale of priorities is from 0, the best, to 7.
 const WORST_PRIORITY: u8 = 7;
@@ -41,6 +41,17 @@ pub(crate) struct Described {
     /// 0 (best) to 7.
     pub(crate) setup: u8,
     pub(crate) dscp: Option<u8>,
+}
+
+/// What a request names, as far as it does so rightly.
+struct NamedParts {
+    window: Window,
+    group: Option<Arc<str>>,
+    /// The class's number.
+    class: Option<u32>,
+    /// 0 (best) to 7.
+    setup: u8,
+    holding: u8,
 }
 
 /// What a flow would book. The parts that most flows do not have are boxed: it is moved several times for each decision.
@@ -101,32 +112,17 @@ impl Ledger {
     }
 
     /// What a request names, and what it is charged, whatever is reserved.
+    #[inline]
     pub(crate) fn describe(&mut self, request: &Request) -> Result<Described, Refusal> {
-        let Request { interface, client, owner, qos, .. } = request;
-        let policy = Arc::clone(&self.policy);
-        let window = request.window(self.now);
-        if let Window { start, end: Some(end) } = window
-            && end <= start
-        {
-            return Err(Refusal::Window { start, end });
-        }
-        let in_group = self.group_of(request)?;
-        let class_number = self.class_of(request)?;
-        let classes = Arc::clone(&self.classes);
-        let class = class_number.map(|number| classes.policy(number)).transpose()?;
-        if let (Some(number), Some(class)) = (class_number, class)
-            && class.matches.as_ref().is_some_and(|matches| !matches.is_met_by(owner))
-        {
-            let class = classes.names.text(number).to_string();
-            return Err(Refusal::ClassOwner { class, owner: owner.clone() });
-        }
-        let (setup, holding) = self.priorities_of(request, class)?;
-        let charge = self.charge(&policy, interface, qos, class)?;
-        let on_link = in_group.is_none();
+        let NamedParts { window, group, class: class_number, setup, holding } = self.named_by(request)?;
+        let interface = self.interface_for(request)?;
+        let class = class_number.and_then(|number| self.classes.stated(number));
+        let charge = self.charge_on(interface, &request.qos, class)?;
+        let on_link = group.is_none();
         let footprint = Footprint {
             slot: 0,
             order: self.admitted + 1,
-            interface: self.interface_number(interface),
+            interface,
             class: class_number,
             class_type: class.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class),
@@ -138,28 +134,73 @@ impl Ledger {
             peak: None,
             steps: None,
         };
-        let entry = Entry {
+        let mut entry = Entry {
             footprint,
             cost: None,
-            group: in_group,
-            client: client.as_deref().map(Arc::from),
+            group,
+            client: request.client.as_deref().map(Arc::from),
             // A time that would end after the last moment does not end.
             deadline: request.time_to_live.and_then(|time| self.now.checked_add(time)),
             declared: None,
         };
-        let entry = entry.costing(&charge);
-        Ok(Described { entry, charge, setup, dscp: class.and_then(|class| class.dscp) })
+        entry.set_charge(&charge);
+        let dscp = class.and_then(|class| class.dscp);
+        Ok(Described { entry, charge, setup, dscp })
+    }
+
+    /// What a request names: its window, its group, its class and its priorities.
+    fn named_by(&self, request: &Request) -> Result<NamedParts, Refusal> {
+        let owner = &request.owner;
+        let window = request.window(self.now);
+        if let Window { start, end: Some(end) } = window
+            && end <= start
+        {
+            return Err(Refusal::Window { start, end });
+        }
+        let group = self.group_of(request)?;
+        let number = self.class_of(request)?;
+        let class = number.map(|number| self.classes.policy(number)).transpose()?;
+        if let (Some(number), Some(class)) = (number, class)
+            && class.matches.as_ref().is_some_and(|matches| !matches.is_met_by(owner))
+        {
+            let class = self.classes.names.text(number).to_string();
+            return Err(Refusal::ClassOwner { class, owner: owner.clone() });
+        }
+        let (setup, holding) = self.priorities_of(request, class)?;
+        Ok(NamedParts { window, group, class: number, setup, holding })
+    }
+
+    /// The number of a request's interface, whose account is opened if the policy knows it.
+    ///
+    /// - **Errors**: the policy does not have it, and something is to be reserved there.
+    fn interface_for(&mut self, request: &Request) -> Result<u32, Refusal> {
+        let Request { interface, qos, .. } = request;
+        if let Some(number) = self.interfaces.number(interface)
+            && let Some(Some(_)) = self.accounts.get(number as usize)
+        {
+            return Ok(number);
+        }
+        if self.policy.interface(interface).is_none() {
+            charge_without_policy(interface, qos)?;
+        }
+        Ok(self.interface_number(interface))
     }
 
     /// What a flow would book, with what that makes of its group where the group shares one reservation.
     #[inline]
     pub(crate) fn wanted(&self, entry: Entry, member: Option<&Member>) -> Wanted {
-        let group = entry.group.as_ref().and_then(|name| self.groups.get(name));
-        let group = group.filter(|group| group.mode == GroupMode::Shared).map(|group| {
-            let (booked, grown) = (group.footprint.clone(), group.due(member, self.now));
-            Box::new(GrownGroup { held: booked.clone(), booked, grown })
-        });
+        let group = match &entry.group {
+            None => None,
+            Some(name) => self.grown_group(name, member),
+        };
         Wanted { entry, old: None, group }
+    }
+
+    /// A group with one more member; `None` where it does not share one reservation.
+    fn grown_group(&self, name: &Arc<str>, member: Option<&Member>) -> Option<Box<GrownGroup>> {
+        let group = self.groups.get(name).filter(|group| group.mode == GroupMode::Shared)?;
+        let (booked, grown) = (group.footprint.clone(), group.due(member, self.now));
+        Some(Box::new(GrownGroup { held: booked.clone(), booked, grown }))
     }
 
     /// The number of a request's class: its own, its group's, or the one for its owner.
@@ -212,25 +253,30 @@ impl Ledger {
         Ok((setup, holding))
     }
 
-    /// What a request is charged on its interface.
+    /// What a request is charged on an interface, whose account is opened if the policy knows it.
     pub(crate) fn charge(
         &mut self,
-        policy: &Policy,
         interface: &str,
         qos: &Qos,
         class: Option<&Class>,
     ) -> Result<Charge, Refusal> {
-        let unknown = || Refusal::UnknownInterface { interface: interface.to_owned() };
-        let Some(interface_policy) = policy.interface(interface) else {
-            // Best effort reserves nothing and needs no budget.
-            let asks_nothing = Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction)));
-            return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
-        };
+        if self.policy.interface(interface).is_none() {
+            return charge_without_policy(interface, qos);
+        }
         let number = self.interface_number(interface);
+        self.charge_on(number, qos, class)
+    }
+
+    /// The same on the interface with a number.
+    fn charge_on(&self, number: u32, qos: &Qos, class: Option<&Class>) -> Result<Charge, Refusal> {
+        let name = self.interfaces.text(number);
+        let account = self.accounts.get(number as usize).and_then(Option::as_ref);
+        let (Some(policy), Some(account)) = (self.policy.interface(name), account) else {
+            return charge_without_policy(name, qos);
+        };
         let terms = |direction| self.wire_terms(number, direction);
         let terms = Both { sending: terms(Direction::Sending), receiving: terms(Direction::Receiving) };
-        let account = self.accounts.get(number as usize).and_then(Option::as_ref).ok_or_else(unknown)?;
-        LinkParameters { terms, ..account.link(interface, interface_policy) }.charge(qos, class)
+        LinkParameters { terms, ..account.link(name, policy) }.charge(qos, class)
     }
 
     /// Checks the client's limits and the group's. `old` is the reservation that this one replaces, with what its group
@@ -274,8 +320,10 @@ impl Ledger {
 
     /// As [`check_wanted`](Self::check_wanted), called [without the group](Self::without_group).
     pub(crate) fn fits(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        for (footprint, old) in self.growth(wanted) {
-            self.check_one(&footprint, Some(&old), None)?;
+        if wanted.group.is_some() {
+            for (footprint, old) in self.growth(wanted) {
+                self.check_one(&footprint, Some(&old), None)?;
+            }
         }
         let Wanted { entry, old, .. } = wanted;
         self.check_one(&entry.footprint, old.as_ref().map(|old| &old.footprint), Some(wanted.rates()))
@@ -309,10 +357,11 @@ impl Ledger {
         if self.is_keeping {
             return Ok(());
         }
-        self.wire(footprint.interface).try_for_each(|(_, account)| {
-            let Some(context) = self.fit_context(account, footprint, flow) else { return Ok(()) };
-            account.check(&context, footprint, old)
-        })
+        for (_, account) in self.wire(footprint.interface) {
+            let Some(context) = self.fit_context(account, footprint, flow) else { continue };
+            account.check(&context, footprint, old)?;
+        }
+        Ok(())
     }
 
     /// Checks the limits of the interface and of the class for a group, which is not booked. A demand of at most `old` is
@@ -341,7 +390,7 @@ impl Ledger {
         let name = self.interfaces.text(account.number);
         let interface = self.policy.interface(name)?;
         let class = footprint.class.and_then(|number| {
-            let class = self.classes.policy(number).ok()?;
+            let class = self.classes.stated(number)?;
             Some((number, &**self.classes.names.text(number), class))
         });
         let (policy, flows, usage) = (&self.policy, &self.flows, &account.usage);
@@ -383,7 +432,7 @@ impl Ledger {
     /// A refusal of a flow with the largest charge that would fit, and with another limit that refuses even that.
     pub(crate) fn with_alternative(&mut self, refusal: Refusal, wanted: &Wanted) -> Refusal {
         let Wanted { entry, old, group } = wanted;
-        let charged = entry.charge(Both::default()).rate;
+        let charged = entry.rate();
         let is_both = charged.sending > Rate::ZERO && charged.receiving > Rate::ZERO;
         with_alternative(refusal, is_both, |Tried { direction, rate, is_alone }| {
             let mut charge = entry.charge(Both::default());
@@ -391,7 +440,8 @@ impl Ledger {
                 charge.rate = Both::default();
             }
             *charge.rate.get_mut(direction) = rate;
-            let entry = entry.clone().costing(&charge);
+            let mut entry = entry.clone();
+            entry.set_charge(&charge);
             let member = Member::of(&entry, &charge);
             let mut less = self.wanted(entry, member.as_deref());
             less.old.clone_from(old);
@@ -401,4 +451,13 @@ impl Ledger {
             self.check_wanted(&less)
         })
     }
+}
+
+/// What a request is charged on an interface that the policy does not have: best effort reserves nothing and needs no
+/// budget.
+fn charge_without_policy(interface: &str, qos: &Qos) -> Result<Charge, Refusal> {
+    if Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction))) {
+        return Ok(Charge::default());
+    }
+    Err(Refusal::UnknownInterface { interface: interface.to_owned() })
 }

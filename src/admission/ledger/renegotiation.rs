@@ -211,7 +211,7 @@ impl Ledger {
         {
             return account.link(interface, former).charge(qos, class);
         }
-        self.charge(policy, interface, qos, class)
+        self.charge(interface, qos, class)
     }
 
     /// A flow whose interface or class the policy no longer has may ask for less than it has, and for no more.
