@@ -4,6 +4,8 @@
 
 #[path = "policy/changes.rs"]
 mod changes;
+#[path = "policy/reach.rs"]
+mod reach;
 
 use flowspec::{Bytes, Peak, Rate, ServiceType};
 use gqos::policy::{Code, Enforcement, Policy, Protocol, Severity, Source, Subject};

@@ -111,8 +111,8 @@ codes! {
          largest packet of the flow is as small as its bucket, and TCP sends many small segments. Use a larger\n\
          bucket (for media, 50 to 100 ms at the flow's rate), or set max_sdu_size.";
     ShadowedRule = "GQ0104", Warning, "a rule that no flow reaches",
-        "The first rule that matches applies, of [[rule]] as of the rules of a proxy. An earlier rule matches everything that\n\
-         this one matches: move this rule before it, or remove it.";
+        "The first rule that matches applies, of [[rule]] as of the rules of a proxy. An earlier rule, or several together,\n\
+         match everything that this one matches: move this rule before them, or remove it.";
     UnusedClass = "GQ0105", Warning, "a class that no rule, no group and no proxy assigns",
         "The policy has rules, and neither a rule nor a group nor a proxy assigns this class: only a request that names it uses\n\
          it. If that is intended, ignore the warning.";
@@ -128,7 +128,8 @@ codes! {
         "A capacity or a reservable of zero, or a min_best_effort that keeps all of the capacity: every request that reserves\n\
          something in this direction is refused as interface_budget. State the rate of the link and what of it is\n\
          reservable, or leave the direction out: the other one serves for both. With max_flows = 0 on the interface every\n\
-         such request is refused as interface_flows; leave max_flows out for no limit.";
+         such request is refused as interface_flows; leave max_flows out for no limit. With buffer = \"0 B\" every such request is refused as buffer, because each flow\n\
+         needs at least its bucket; leave buffer out for no limit.";
     LargeBucket = "GQ0109", Warning, "a bucket of many seconds of its rate",
         "After a pause the flow may send the whole bucket at the speed of the link, and a slower link behind it drops what\n\
          its queue cannot hold. 50 to 100 ms at the flow's own rate is a good choice for media.";
@@ -156,8 +157,19 @@ codes! {
          the port as its parent: [interface.br0] parent = \"eth0\".";
     DoubtfulCondition = "GQ0115", Warning, "a condition of a proxy's rule that hardly any client meets",
         "A path is compared decoded and without its query: '?' and '#' stand in it only where the client wrote them as\n\
-         escapes. port is the port from which the client connects, which its host chooses; that of the listener is the same for\n\
-         all clients of a proxy.";
+         escapes. port is the port to which the client connects; that of the listener is the same for all clients of a\n\
+         proxy, except where a PROXY protocol header states another.";
+    ShadowedClient = "GQ0116", Warning, "limits of clients that count for no client",
+        "The first [client.PATTERN] whose pattern matches the name of a client applies, in the order of the files. An earlier\n\
+         pattern, for instance \"*\", matches every name that this one matches: move this table before that one.";
+    UnreachedClass = "GQ0117", Warning, "a class that no owner gets",
+        "A request that names no class gets the first class, in the order of the files, whose match conditions its owner\n\
+         meets. Every owner that meets these conditions meets those of an earlier class, or of one of several: only a request\n\
+         that names the class uses it. Move it before the earlier class, or remove its match.";
+    AboveParent = "GQ0118", Warning, "an interface of which more is reservable than of its parent",
+        "What is reserved of an interface is reserved of its parent as well, and both limits hold: more than the parent's\n\
+         reservable rate can never be reserved. Lower the capacity or the reservable of the interface, or correct those of\n\
+         the parent.";
 }
 
 impl std::fmt::Display for Code {

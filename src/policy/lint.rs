@@ -9,7 +9,6 @@ use super::interface::{Capacity, InterfacePolicy};
 use super::model::{Group, GroupMode, Policy};
 use super::problem::Problem;
 use super::problems::Problems;
-use super::rule::Rule;
 
 /// The MTU of an interface whose policy states none: Ethernet's.
 const USUAL_MTU: Bytes = Bytes::new(1500);
@@ -21,7 +20,7 @@ const LONG_BURST: Micros = Micros::new(3_000_000);
 pub(super) fn lint(policy: &Policy, problems: &Problems) {
     groups(policy, problems);
     buckets(policy, problems);
-    rules(policy, problems);
+    reservable_above_parents(policy, problems);
     classes(policy, problems);
     large_buckets(policy, problems);
     proxy_rules(policy, problems);
@@ -125,37 +124,37 @@ fn large_bucket(qos: &Qos, direction: Direction) -> Option<(Bytes, Rate)> {
     (spec.service_type.reserves() && is_large).then_some((bucket, rate))
 }
 
-fn rules(policy: &Policy, problems: &Problems) {
-    for (number, rule) in policy.rules.iter().enumerate() {
-        let interface = |rule: &Rule| {
-            let group = rule.group.as_ref().and_then(|group| policy.groups.get(group));
-            group.map(|group| group.interface.as_str())
-        };
-        let covers = |before: &&Rule| {
-            before.matches.covers(&rule.matches)
-                && interface(before).is_none_or(|only| interface(rule) == Some(only))
-        };
-        let before = policy.rules[..number].iter().find(covers);
-        if let Some(before) = before {
-            let message = "no flow reaches this rule: an earlier rule matches everything that it matches";
-            let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
-            problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
-        }
+/// Interfaces of which more is reservable than of one on whose wire they send.
+fn reservable_above_parents(policy: &Policy, problems: &Problems) {
+    for (name, interface) in &policy.interfaces {
+        let below = |name: &str| policy.interface(name)?.parent.as_deref();
+        // A circle is an error of its own.
+        let parents = std::iter::successors(interface.parent.as_deref(), |name| below(name));
+        let mut parents = parents.take(policy.interfaces.len());
+        let exceeded = parents.find_map(|parent| {
+            let limits = policy.interface(parent)?;
+            let exceeds = |direction: &Direction| budget(interface, *direction) > budget(limits, *direction);
+            let known = Direction::BOTH.into_iter().filter(|direction| budget(limits, *direction).is_some());
+            let exceeding: Vec<_> = known.filter(exceeds).collect();
+            (!exceeding.is_empty()).then_some((parent, limits, exceeding))
+        });
+        let Some((parent, limits, exceeding)) = exceeded else { continue };
+        let sums = exceeding.iter().filter_map(|direction| {
+            let (own, most) = (budget(interface, *direction)?, budget(limits, *direction)?);
+            Some(format!("{own} {direction} are reservable, but only {most} of {parent}"))
+        });
+        let sums: Vec<_> = sums.collect();
+        let message = format!("interface.{name}: {}, on whose wire it sends", sums.join("; "));
+        let help = format!("lower its capacity or its reservable, or correct those of {parent}");
+        let problem = Problem::new(Code::AboveParent, interface.place.clone(), message).with_help(Some(help));
+        problems.add(problem.with_label(limits.place.clone(), "what is reserved above counts here as well"));
     }
 }
 
-/// Rules of proxies that no client reaches, and conditions that hardly any client meets.
+/// Conditions of the rules of proxies that hardly any client meets.
 fn proxy_rules(policy: &Policy, problems: &Problems) {
     for (name, proxy) in &policy.proxies {
-        for (number, rule) in proxy.rules.iter().enumerate() {
-            let before = proxy.rules[..number].iter().find(|before| before.matches.covers(&rule.matches));
-            if let Some(before) = before {
-                let message = format!(
-                    "no client of proxy.{name} reaches this rule: an earlier rule matches everything that it matches"
-                );
-                let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
-                problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
-            }
+        for rule in &proxy.rules {
             let is_doubtful =
                 |path: &&String| ["?", "#", "//", "/./", "/../"].iter().any(|part| path.contains(part));
             if let Some(path) = rule.matches.path.iter().find(is_doubtful) {
@@ -185,13 +184,7 @@ fn classes(policy: &Policy, problems: &Problems) {
         return;
     }
     for (name, class) in &policy.classes {
-        let in_rules = policy.rules.iter().any(|rule| rule.class.as_ref() == Some(name));
-        let in_groups = policy.groups.values().any(|group| group.class.as_ref() == Some(name));
-        let in_proxies = policy.proxies.values().any(|proxy| {
-            let of_rules = proxy.rules.iter().map(|rule| &rule.class);
-            of_rules.chain([&proxy.class]).any(|class| class.as_ref() == Some(name))
-        });
-        if !in_rules && !in_groups && !in_proxies && class.matches.is_none() {
+        if class.matches.is_none() && !policy.assigns_class(name) {
             let message = format!(
                 "class.{name}: no rule, no group and no proxy assigns it; only requests that name it use it"
             );

@@ -123,6 +123,16 @@ impl Policy {
         self.classes.values().any(|class| class.matches.is_some())
     }
 
+    /// Whether a rule, a group or a proxy gives a class to flows.
+    pub(super) fn assigns_class(&self, name: &str) -> bool {
+        let of_rules = self.rules.iter().map(|rule| &rule.class);
+        let of_groups = self.groups.values().map(|group| &group.class);
+        let of_proxies = self.proxies.values().flat_map(|proxy| {
+            proxy.rules.iter().map(|rule| &rule.class).chain(std::iter::once(&proxy.class))
+        });
+        of_rules.chain(of_groups).chain(of_proxies).any(|class| class.as_deref() == Some(name))
+    }
+
     /// Whether any class has measured admission.
     pub fn has_measured_class(&self) -> bool {
         self.classes.values().any(|class| class.admission == Admission::Measured)

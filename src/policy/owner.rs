@@ -46,17 +46,19 @@ impl OwnerMatch {
             ranges.is_empty()
                 || number.is_some_and(|number| ranges.iter().any(|range| range.contains(&number)))
         };
-        let below = |path: &str| {
-            self.cgroup.iter().any(|top| {
-                top == "/"
-                    || path
-                        .strip_prefix(top.as_str())
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
         one_of(&self.uid, owner.uid)
             && one_of(&self.gid, owner.gid)
-            && (self.cgroup.is_empty() || owner.cgroup.as_deref().is_some_and(below))
+            && (self.cgroup.is_empty() || owner.cgroup.as_deref().is_some_and(|path| self.has_cgroup(path)))
+    }
+
+    /// Whether a control group is one of those of the condition, or below one of them.
+    pub(super) fn has_cgroup(&self, path: &str) -> bool {
+        self.cgroup.iter().any(|top| {
+            top == "/"
+                || path
+                    .strip_prefix(top.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 }
 

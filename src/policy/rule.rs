@@ -134,6 +134,16 @@ impl Network {
             && masked(other.address, self.prefix) == bits(self.address)
     }
 
+    pub(super) const fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// Its addresses as numbers, whose first bit is the most significant of 128.
+    pub(super) fn addresses(&self) -> RangeInclusive<u128> {
+        let first = bits(self.address);
+        first..=first | u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0)
+    }
+
     /// Whether it contains the address. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -60,6 +60,10 @@ pub(super) fn interface(
         let message = format!("{}.max_flows is zero: nothing can be reserved", section.path);
         section.problem(Code::ZeroCapacity, &limit.place, message);
     }
+    if let Some(buffer) = buffer.as_ref().filter(|buffer| buffer.value == Bytes::ZERO) {
+        let message = format!("{}.buffer is zero: nothing can be reserved", section.path);
+        section.problem(Code::ZeroCapacity, &buffer.place, message);
+    }
     if !section.has("egress") && !section.has("ingress") {
         section.missing("egress or ingress");
     }

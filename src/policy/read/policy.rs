@@ -24,6 +24,7 @@ use crate::policy::model::{Policy, Template};
 use crate::policy::place::{Place, Source};
 use crate::policy::problem::Problem;
 use crate::policy::problems::Problems;
+use crate::policy::reach::reach;
 
 /// The version of the format that this program reads.
 const VERSION: u64 = 1;
@@ -68,6 +69,7 @@ impl Policy {
         // A policy with errors is incomplete, and warnings about it would be misleading.
         if !problems.has_errors() {
             lint(&policy, &problems);
+            reach(&policy, &problems);
         }
         policy.count_lines(sources);
         let problems = problems.into_inner();
