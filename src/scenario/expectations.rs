@@ -1,5 +1,7 @@
 //! The words of expectations: each is one that a decision can have.
 
+use std::collections::BTreeSet;
+
 use flowspec::Wsa;
 
 use super::compare::{FIRST_RENDITION, NO_RENDITION};
@@ -13,17 +15,18 @@ use crate::policy::{Code, Problem};
 /// What an expected word is called that a decision does not have: the error of an admitted flow.
 pub(super) const NONE: &str = "none";
 
-/// The start of the names of a status; an error has another one.
-const STATUS: &str = "WSA_QOS_";
+/// Of so few known words all are shown where none is near.
+const FEW_WORDS: usize = 12;
 
-/// A Winsock error, or "none".
+/// The Winsock error of a refusal, or "none".
 pub(super) fn error(section: &Section<'_>) -> Option<String> {
-    word(section, "error", codes().filter(|name| !name.starts_with(STATUS)))
+    word(section, "error", Reason::ALL.iter().map(|reason| reason.wsa().name()))
 }
 
-/// A status of the WSA_QOS family, or "none".
+/// The status of a refusal, or "none".
 pub(super) fn status(section: &Section<'_>) -> Option<String> {
-    word(section, "status", codes().filter(|name| name.starts_with(STATUS)))
+    // An inconsistent flowspec has the status of another reason, or that of its own.
+    word(section, "status", Reason::ALL.iter().map(|reason| reason.status().name()))
 }
 
 /// A reason of refusals, or "none".
@@ -31,23 +34,26 @@ pub(super) fn reason(section: &Section<'_>) -> Option<String> {
     word(section, "reason", Reason::ALL.iter().map(|reason| reason.name()))
 }
 
-fn codes() -> impl Iterator<Item = &'static str> {
-    Wsa::ALL.iter().map(|wsa| wsa.name())
-}
-
-/// One of several words, or "none".
+/// One of several words, or "none". A word may occur more than once.
 fn word(
     section: &Section<'_>,
     key: &'static str,
     words: impl Iterator<Item = &'static str>,
 ) -> Option<String> {
-    let words: Vec<_> = words.chain([NONE]).collect();
+    let mut words: Vec<_> = words.collect();
+    let mut seen = BTreeSet::new();
+    words.retain(|word| seen.insert(*word));
+    words.push(NONE);
     let text = section.string(key);
     section.record_words(key, &words);
     let text = text?;
     if !words.contains(&text.value) {
         let message = format!("{}.{key}: no decision has the {key} {:?}", section.path, text.value);
-        let help = suggestion(text.value, words.iter().copied());
+        let known = || (words.len() <= FEW_WORDS).then(|| format!("known: {}", words.join(", ")));
+        // A name of Winsock is no misspelt one.
+        let is_code = Wsa::ALL.iter().any(|wsa| wsa.name() == text.value);
+        let near = suggestion(text.value, words.iter().copied()).filter(|_| !is_code);
+        let help = near.or_else(known);
         section.add(Problem::new(Code::UnknownName, text.place, message).with_help(help));
     }
     Some(text.value.to_owned())
@@ -93,5 +99,25 @@ impl Expect {
             && words.iter().all(|word| word.is_none())
             && rates.iter().all(|rates| rates.is_none())
             && lists.iter().all(|list| list.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::{Direction, Field, FlowspecError, ServiceType};
+
+    use super::*;
+
+    /// The statuses of flowspecs that contradict themselves are among those of reasons.
+    #[test]
+    fn every_status_of_a_refused_flowspec_is_known() {
+        let errors = [
+            FlowspecError::InfiniteTokenRate,
+            FlowspecError::NoDelay { field: Field::Latency },
+            FlowspecError::ServiceMisplaced { service: ServiceType::NoChange, direction: Direction::Sending },
+        ];
+        for error in errors {
+            assert!(Reason::ALL.iter().any(|reason| reason.status() == error.wsa()), "{error}");
+        }
     }
 }

@@ -115,7 +115,17 @@ fn names_that_do_not_exist_are_errors_of_the_test_file() {
         "no decision has the error",
         "did you mean \"WSAEOPNOTSUPP\"?",
     );
-    refused(&expect("error = \"WSA_QOS_ADMISSION_FAILURE\""), "6:20", "no decision has the error", "");
+    let known = "known: WSAEOPNOTSUPP, WSAEINVAL, WSAENOBUFS, WSAENETDOWN, none";
+    refused(&expect("error = \"WSA_QOS_ADMISSION_FAILURE\""), "6:20", "no decision has the error", known);
+    // Winsock has these, and decisions have not.
+    refused(&expect("error = \"WSAECONNREFUSED\""), "6:20", "no decision has the error", known);
+    refused(&expect("error = \"WSAEINTR\""), "6:20", "the error \"WSAEINTR\"", known);
+    let help = "did you mean \"WSAEOPNOTSUPP\"?";
+    refused(&expect("error = \"WSAEFOO\""), "6:20", "the error \"WSAEFOO\"", help);
+    let statuses = "known: WSA_QOS_ADMISSION_FAILURE, WSA_QOS_POLICY_FAILURE,";
+    refused(&expect("status = \"WSA_QOS_RECEIVERS\""), "6:21", "no decision has the status", statuses);
+    let help = "did you mean \"WSA_QOS_EFLOWSPEC\"?";
+    refused(&expect("status = \"WSA_QOS_EFLOWSPECS\""), "6:21", "no decision has the status", help);
     refused(
         &expect("status = \"WSA_QOS_ADMISION_FAILURE\""),
         "6:21",
