@@ -118,3 +118,41 @@ fn the_other_policy_of_a_comparison_is_watched_too() {
     Watching::find(&watching.stderr, "Ctrl-C ends");
     assert_eq!(watching.interrupt(), Some(0));
 }
+
+#[test]
+fn the_message_names_the_file_that_is_new_changed_or_removed() {
+    if !installed(&["sh"]) {
+        return;
+    }
+    let directory = with_tests(GOOD);
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let watching = Watching::start(directory.path(), &["."]);
+    let next = |change: &str, watched: &str| {
+        Watching::find(&watching.stderr, change);
+        Watching::find(&watching.stderr, watched);
+    };
+    Watching::find(&watching.stderr, "gqos: watching 2 files");
+    // The policy of both is one file, by whatever path, and has not changed.
+    std::fs::create_dir(directory.path().join("sub")).unwrap();
+    write("sub/b.qostest.toml", &format!("policy = \"../p.toml\"\n{GOOD}"));
+    next("gqos: ./sub/b.qostest.toml is new", "gqos: watching 3 files");
+    write("sub/b.qostest.toml", &format!("policy = \"../sub/../p.toml\"\n{GOOD}"));
+    next("gqos: ./sub/b.qostest.toml changed", "gqos: watching 3 files");
+    write("p.toml", &POLICY.replace("60 Mbit/s", "30 Mbit/s"));
+    next("gqos: ./p.toml changed", "gqos: watching 3 files");
+    std::fs::remove_dir_all(directory.path().join("sub")).unwrap();
+    next("gqos: ./sub/b.qostest.toml was removed", "gqos: watching 2 files");
+    std::fs::remove_file(directory.path().join("p.toml")).unwrap();
+    next("gqos: ./p.toml was removed", "gqos: watching 2 files");
+    write("p.toml", POLICY);
+    next("gqos: ./p.toml is new", "gqos: watching 2 files");
+    // The way to the policy is gone, and the policy with it.
+    std::fs::create_dir(directory.path().join("way")).unwrap();
+    write("a.qostest.toml", &format!("policy = \"way/../p.toml\"\n{GOOD}"));
+    next("gqos: ./a.qostest.toml changed", "gqos: watching 2 files");
+    std::fs::remove_dir(directory.path().join("way")).unwrap();
+    next("p.toml was removed", "gqos: watching 2 files");
+    std::fs::create_dir(directory.path().join("way")).unwrap();
+    next("p.toml is new", "gqos: watching 2 files");
+    assert_eq!(watching.interrupt(), Some(0));
+}
