@@ -71,7 +71,7 @@ impl Recount {
     }
 
     /// The start and the end of a request.
-    fn window(&self, request: &Request) -> (u64, u64) {
+    pub(crate) fn window(&self, request: &Request) -> (u64, u64) {
         let start = request.start.map_or(self.now, Moment::as_micros).max(self.now);
         (start, request.end.map_or(FOREVER, Moment::as_micros))
     }

@@ -151,7 +151,7 @@ impl Ledger {
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
         let request = &ladder.request;
         let Request { id, interface, .. } = request;
-        let was_notified = self.waiting.is_settled && self.waiting.was_notified_of(request);
+        let was_notified = self.waiting.is_settled && self.waiting.was_notified_of(request, self.now);
         let TriedRenditions { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let took_all = was_notified && result.is_ok() && rendition.is_none();
         let waiting = match &result {

@@ -1,12 +1,11 @@
 //! What waiting flows compete for, and what those that do not fit yet lack.
 
-use std::collections::BTreeSet;
-
 use flowspec::{Both, Direction};
 
 use super::group::Member;
 use super::prepare::{Constraint, Described, Wanted};
-use super::queue::Lane;
+use super::queue::{Lane, LaneTime};
+use super::scarce::Scarce;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
 use crate::admission::account::entry::Entry;
@@ -15,14 +14,12 @@ use crate::admission::account::window::Window;
 use crate::admission::request::Request;
 use crate::policy::{ClassModel, GroupMode};
 
-/// What is too scarce for flows that have waited longer, by the interface's number.
-pub(crate) type Scarce = BTreeSet<(u32, Resource)>;
-
 impl Ledger {
-    /// The resources of which a request takes more than its flow has.
+    /// The resources of which a request takes more than its flow has, and when.
     pub(crate) fn lane_of(&mut self, request: &Request) -> Lane {
         let interface = self.interface_number(&request.interface);
-        let nothing = Lane { interface, resources: Vec::new() };
+        let time = LaneTime::of(&request.window(self.now), self.now);
+        let nothing = Lane { interface, resources: Vec::new(), time };
         let Ok(Described { entry, charge, .. }) = self.describe(request) else { return nothing };
         let held = self.flows.get(&request.id);
         let mut resources = Vec::new();
@@ -32,7 +29,7 @@ impl Ledger {
             resources.extend(flow.footprint.class.map(Resource::ClassFlows));
         }
         resources.extend(self.demanded(flow, &charge, held.as_ref()));
-        Lane { interface, resources }
+        Lane { resources, ..nothing }
     }
 
     /// The resources of which a charge takes more than the flow has; a group's member is charged to the group.
@@ -60,16 +57,24 @@ impl Ledger {
         demanded
     }
 
-    /// Whether flows of a lane take some of what is too scarce for flows that have waited longer.
-    pub(crate) fn is_blocked(&self, lane: &Lane, scarce: &Scarce) -> bool {
-        let competes = |number: u32, resource: Resource| {
-            let below_threshold = |direction| scarce.contains(&(number, Resource::BelowThreshold(direction)));
-            scarce.contains(&(number, resource))
-                || matches!(resource, Resource::Share(class, direction)
-                    if below_threshold(direction) && self.is_above_share(number, class, direction))
+    /// What flows of a lane take some of, and is too scarce in a window for flows that have waited longer.
+    pub(crate) fn blocking(&self, lane: &Lane, window: &Window, scarce: &Scarce) -> Vec<(u32, Resource)> {
+        let of_resource = |number: u32, resource: Resource| {
+            let is_scarce = |resource| scarce.has((number, resource), window);
+            let below_threshold = |class, direction| {
+                let threshold = Resource::BelowThreshold(direction);
+                let binds = is_scarce(threshold) && self.is_above_share(number, class, direction);
+                binds.then_some((number, threshold))
+            };
+            match resource {
+                resource if is_scarce(resource) => Some((number, resource)),
+                Resource::Share(class, direction) => below_threshold(class, direction),
+                _ => None,
+            }
         };
-        let mut wire = self.wire(lane.interface);
-        wire.any(|(number, _)| lane.resources.iter().any(|resource| competes(number, *resource)))
+        let of_interface =
+            |number| lane.resources.iter().filter_map(move |resource| of_resource(number, *resource));
+        self.wire(lane.interface).flat_map(|(number, _)| of_interface(number)).collect()
     }
 
     /// The resources of a lane on its wire that are limited.

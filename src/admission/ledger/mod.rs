@@ -13,7 +13,8 @@
 //!   [`preemption`] and [`victims`] choose the flows that are preempted for it, [`alternative`] what would fit in its place.
 //! - **Changing**: [`renegotiation`] at once and [`pending_renegotiation`] in two steps; [`groups`], [`measurement`] and [`peers`] for
 //!   the operations of these names; [`capacity`] for a link's rate, [`reload`] for a policy.
-//! - **Waiting**: [`lanes`] says which flows compete for what, [`waiting`] notifies them in order.
+//! - **Waiting**: [`lanes`] says which flows compete for what, [`scarce`] what is too scarce and when, [`waiting`] notifies
+//!   them in order.
 //! - **Reading**: [`views`], [`class_totals`], and [`earliest`] for the first moment at which a flow would fit.
 //!
 //! # Order of calls
@@ -49,6 +50,7 @@ pub(crate) mod prepare;
 pub(crate) mod queue;
 pub(crate) mod reload;
 pub(crate) mod renegotiation;
+pub(crate) mod scarce;
 pub(crate) mod state;
 pub(crate) mod victims;
 pub(crate) mod views;

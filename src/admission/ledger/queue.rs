@@ -1,16 +1,18 @@
 //! The queue of flows that wait for capacity: they were refused for lack of it, or got a lower rendition.
 //!
 //! Flows are notified in the order in which they were refused: no flow is notified of something, such as a budget or a
-//! class's share, that is too scarce for a flow that has waited longer, and what one flow was notified of is not offered to
-//! another. A notification reserves nothing: the first request gets the capacity. A notified flow that does not request
+//! class's share, for which a flow with a window in common has waited longer, and what one flow was notified of is not
+//! offered to another. A notification reserves nothing: the first request gets the capacity. A notified flow that does not request
 //! again within [`GRACE`] loses its place, and so does a flow whose reservation would have ended by then. At most
-//! [`MOST_NOTIFIED`] flows of one [lane](Lane) are notified at once: the others follow as these request again.
+//! [`MOST_NOTIFIED`] flows of one [kind](LaneKind) are notified at once: the others follow as these request again. A flow
+//! that is to begin later waits for its window, and from its start on for what is free then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Micros, Moment};
 
 use crate::admission::account::resource::Resource;
+use crate::admission::account::window::Window;
 use crate::admission::request::Request;
 
 /// How long a notified flow may take to request again.
@@ -32,12 +34,14 @@ pub(crate) struct WaitingQueue {
     lanes: BTreeMap<Lane, BTreeSet<u64>>,
     /// When flows lose their places, with the places.
     due: BTreeSet<(Moment, u64)>,
+    /// When flows begin that wait for a later window, with the places.
+    beginnings: BTreeSet<(Moment, u64)>,
     /// Whose limits the flows count against.
     waiting_of: WaitingOf,
     /// How many flows were notified.
     notified: usize,
-    /// Whether every notified flow still fitted when flows were last notified, and no lane had more flows than
-    /// [`MOST_NOTIFIED`]: then nothing is free for others where a notified flow takes what it was notified of.
+    /// Whether every notified flow still fitted when flows were last notified, and no flow was left
+    /// out because of a limit: then nothing is free for others where a notified flow takes what it was notified of.
     pub(crate) is_settled: bool,
     next: u64,
 }
@@ -57,12 +61,48 @@ pub(crate) struct WaitingRequest {
     pub(crate) notified_until: Option<Moment>,
 }
 
-/// The resources of which a flow takes some: flows of one lane compete for the same on the same interface.
+/// The resources of which a flow takes some, and when: flows of one lane compete for the same on the same interface.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Lane {
     /// The interface's number.
     pub(crate) interface: u32,
     pub(crate) resources: Vec<Resource>,
+    pub(crate) time: LaneTime,
+}
+
+/// When the flows of a lane are to have what they wait for.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum LaneTime {
+    /// From now on, all of them without an end, or each until its own.
+    Now { is_endless: bool },
+    /// In a window that has not begun.
+    Later { start: Moment, end: Option<Moment> },
+}
+
+impl LaneTime {
+    pub(crate) fn of(window: &Window, now: Moment) -> Self {
+        match *window {
+            Window { start, end } if start > now => Self::Later { start, end },
+            Window { end, .. } => Self::Now { is_endless: end.is_none() },
+        }
+    }
+
+    /// The start of a window that has not begun.
+    pub(crate) const fn later_start(self) -> Option<Moment> {
+        match self {
+            Self::Later { start, .. } => Some(start),
+            Self::Now { .. } => None,
+        }
+    }
+}
+
+/// The lanes of the flows that compete for the same on the same interface now, or in some later windows.
+pub(crate) type LaneKind<'a> = (u32, &'a [Resource], bool);
+
+impl Lane {
+    pub(crate) fn kind(&self) -> LaneKind<'_> {
+        (self.interface, &self.resources, self.time.later_start().is_some())
+    }
 }
 
 /// The places of the flows that may be notified, in order: those of a lane until it is blocked.
@@ -135,19 +175,27 @@ impl WaitingOf {
 }
 
 impl WaitingQueue {
-    /// When the next flow loses its place.
+    /// When the next flow loses its place, or the next window begins for which a flow waits.
     pub(crate) fn due(&self) -> Option<Moment> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().into_iter().chain(self.beginnings.first()).map(|(at, _)| *at).min()
     }
 
-    /// Removes the flows that have lost their places by then. Returns whether there were any.
+    /// Removes the flows that have lost their places by then. Those whose windows have begun wait to begin now. Returns
+    /// whether there were any.
     pub(crate) fn pass(&mut self, now: Moment) -> bool {
-        let mut lost = false;
+        let mut has_changed = false;
         while let Some((_, place)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.remove(place);
-            lost = true;
+            has_changed = true;
         }
-        lost
+        while let Some((_, place)) = self.beginnings.first().copied().filter(|(at, _)| *at <= now) {
+            if let Some(mut waiter) = self.remove(place) {
+                waiter.lane.time = LaneTime::of(&waiter.request.window(now), now);
+                self.insert(place, waiter);
+            }
+            has_changed = true;
+        }
+        has_changed
     }
 
     /// The flow at a place is notified, and loses the place at a moment unless it requests again.
@@ -160,6 +208,7 @@ impl WaitingQueue {
 
     fn insert(&mut self, place: u64, waiter: WaitingRequest) {
         self.due.extend(waiter.due().map(|at| (at, place)));
+        self.beginnings.extend(waiter.lane.time.later_start().map(|at| (at, place)));
         self.notified += usize::from(waiter.notified_until.is_some());
         self.waiting_of.add(&waiter.request);
         self.places.insert(waiter.request.id.clone(), place);
@@ -178,6 +227,9 @@ impl WaitingQueue {
         }
         if let Some(at) = waiter.due() {
             self.due.remove(&(at, place));
+        }
+        if let Some(at) = waiter.lane.time.later_start() {
+            self.beginnings.remove(&(at, place));
         }
         self.notified -= usize::from(waiter.notified_until.is_some());
         self.waiting_of.remove(&waiter.request);
@@ -213,13 +265,15 @@ impl WaitingQueue {
         })
     }
 
-    /// Whether a flow was notified of just what it requests now, to begin now. Where it gets that, the other flows can be
-    /// notified of no more than before.
-    pub(crate) fn was_notified_of(&self, request: &Request) -> bool {
+    /// Whether a flow was notified of just what it requests now. Where it gets that, the other flows can be notified of no
+    /// more than before.
+    pub(crate) fn was_notified_of(&self, request: &Request, now: Moment) -> bool {
         let waiter = self.places.get(&request.id).and_then(|place| self.queue.get(place));
         waiter.is_some_and(|waiter| {
-            let as_requested = Request { wait: waiter.request.wait, ..request.clone() };
-            waiter.notified_until.is_some() && request.start.is_none() && as_requested == waiter.request
+            let time = LaneTime::of(&request.window(now), now);
+            let Request { start, wait, .. } = waiter.request;
+            let as_requested = Request { start, wait, ..request.clone() };
+            waiter.notified_until.is_some() && time == waiter.lane.time && as_requested == waiter.request
         })
     }
 
@@ -242,8 +296,10 @@ impl WaitingQueue {
     /// Puts each flow in the lane that `lane_of` gives.
     pub(crate) fn relane(&mut self, mut lane_of: impl FnMut(&Request) -> Lane) {
         self.lanes.clear();
+        self.beginnings.clear();
         for (place, waiter) in &mut self.queue {
             waiter.lane = lane_of(&waiter.request);
+            self.beginnings.extend(waiter.lane.time.later_start().map(|at| (at, *place)));
             self.lanes.entry(waiter.lane.clone()).or_default().insert(*place);
         }
     }
@@ -264,6 +320,9 @@ impl WaitingQueue {
         assert_eq!(self.lanes, lanes, "the places of the flows that compete for the same");
         let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
         assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
+        let begin =
+            self.queue.iter().filter_map(|(place, waiter)| Some((waiter.lane.time.later_start()?, *place)));
+        assert_eq!(self.beginnings, begin.collect(), "when the windows begin for which flows wait");
         let notified = self.queue.values().filter(|waiter| waiter.notified_until.is_some());
         assert_eq!(self.notified, notified.count(), "the notified flows");
         let mut waiting_of = WaitingOf::default();
@@ -285,7 +344,7 @@ mod tests {
     use crate::admission::request::NewFlow;
 
     fn lane(interface: u32) -> Lane {
-        Lane { interface, resources: vec![Resource::Flows] }
+        Lane { interface, resources: vec![Resource::Flows], time: LaneTime::Now { is_endless: true } }
     }
 
     /// The places that a walk over the whole queue tries, passing over those of lanes that are blocked.
