@@ -92,7 +92,8 @@ fn idle(daemon: &Daemon, socket: &Path, http: &Path) {
     println!("the daemon, not watched: {} per mille of a core", measure());
     let watchers = Watchers::start(socket, http);
     println!("the daemon, watched: {} per mille of a core", measure());
-    watchers.end();
+    let (mut refreshes, _) = watchers.end();
+    report("the calls of top, idle", &mut refreshes);
 }
 
 /// A terminal and a page that watch.

@@ -51,7 +51,9 @@
 //!
 //! # Features
 //!
-//! - `cli` (default): the command `gqos` and its charts; enables `lab`, `proxy` and `scenario`.
+//! - `cli` (default): the command `gqos` and its charts; enables `daemon`, `lab`, `proxy` and `scenario`.
+//! - `daemon`: the daemon that shares one budget among the processes of a host, [`daemon`]; enables `host`, which its
+//!   clients need.
 //! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
 //! - `lab`: networks of two hosts on this machine for tests and measurements, [`lab`], and checks of what the machine
@@ -77,7 +79,7 @@ pub mod chart;
 pub mod connect;
 #[cfg(feature = "host")]
 pub mod control;
-#[cfg(feature = "host")]
+#[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "lab")]
 pub mod doctor;

@@ -31,7 +31,7 @@ pub(super) struct GroupSum {
 }
 
 /// How many flows are looked up at once: neither lock is held for longer than that takes, and other tasks run in between.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 128;
 
 /// How many flows are compared with a text at once.
 const COMPARED_AT_ONCE: usize = 512;
