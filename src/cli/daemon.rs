@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use gqos::control::ControlError;
-use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError, Recovered};
+use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError, Recovered, RefusedAdoption};
 use gqos::engine::EngineError;
 use gqos::policy::HttpAddress;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -88,7 +88,7 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     tell_start(&daemon).await?;
     let failure_of_state = daemon.state_failure();
     let state = tokio::spawn(async move {
-        let failure = failure_of_state.await;
+        let failure = failure_of_state.await.to_string();
         tracing::warn!(
             event = "state_not_written",
             failure,
@@ -160,7 +160,8 @@ fn tell_recovered(recovered: &Recovered) {
     }
     let Recovered { adopted, ended, refused, problems } = recovered;
     for problem in problems {
-        tracing::warn!(event = "state_file", problem, "{}", plain(problem));
+        let problem = problem.to_string();
+        tracing::warn!(event = "state_file", problem, "{}", plain(&problem));
     }
     tracing::info!(
         event = "recovered",
@@ -169,8 +170,8 @@ fn tell_recovered(recovered: &Recovered) {
         refused = refused.len(),
         "of the daemon before: {adopted} adopted, {ended} ended meanwhile"
     );
-    for (id, why) in refused {
-        let (id, why) = (plain(id).into_owned(), plain(why).into_owned());
+    for RefusedAdoption { id, why } in refused {
+        let (id, why) = (plain(id).into_owned(), plain(&why.to_string()).into_owned());
         tracing::warn!(event = "not_adopted", id, why, "{id}: not adopted: {why}");
     }
 }

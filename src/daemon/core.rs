@@ -18,7 +18,8 @@ use super::marks::{self, Marks};
 use super::notices::{Notices, Process};
 use super::observed::Observed;
 use super::peer::Peer;
-use super::recovery::{Recovered, Recovery};
+use super::recovered::{Recovered, RecoveryProblem};
+use super::recovery::Recovery;
 use super::replies::refuse;
 use super::sockets::HostSockets;
 use super::state::DaemonServer;
@@ -84,7 +85,7 @@ impl Core {
         let marks = Marks::new(Arc::clone(&engine));
         marks.begin(&marked);
         if let Some(failure) = unlisted {
-            recovered.problems.push(format!("sockets that send to classes cannot be listed: {failure}"));
+            recovered.problems.push(RecoveryProblem::MarksNotListed(failure));
         }
         let watched = Watched::new(Arc::clone(&engine), Arc::clone(&holdings));
         let server = Arc::new(DaemonServer {

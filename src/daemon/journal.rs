@@ -15,13 +15,14 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::state_log::{Key, Lines, StateLog, StateWrite};
+use crate::failure::{KernelCall, KernelFailure};
 
 /// Notes what has changed.
 pub(super) struct Journal {
     changed: Mutex<Changed>,
     wake: Condvar,
     /// The first failure to write.
-    failure: watch::Sender<Option<String>>,
+    failure: watch::Sender<Option<KernelFailure>>,
 }
 
 #[derive(Default)]
@@ -86,8 +87,8 @@ impl Journal {
         let mut file = StateFile { path, log: StateLog::new(system, lines), file: None };
         let run = move || {
             while let Some((keys, is_all)) = journal.next() {
-                if let Err(error) = file.write(&keys, is_all) {
-                    journal.failed(&file.path, &error);
+                if let Err(failure) = file.write(&keys, is_all) {
+                    journal.failed(failure);
                     file.log.failed();
                     journal.pause();
                 }
@@ -125,7 +126,7 @@ impl Journal {
     }
 
     /// The first failure to write, once there is one.
-    pub(super) fn failure(&self) -> watch::Receiver<Option<String>> {
+    pub(super) fn failure(&self) -> watch::Receiver<Option<KernelFailure>> {
         self.failure.subscribe()
     }
 
@@ -144,11 +145,11 @@ impl Journal {
         Some(changed.take())
     }
 
-    fn failed(&self, path: &Path, error: &io::Error) {
+    fn failed(&self, why: KernelFailure) {
         self.changed().is_all = true;
-        self.failure.send_if_modified(|failure| {
-            let is_first = failure.is_none();
-            failure.get_or_insert_with(|| format!("{}: {error}", path.display()));
+        self.failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(why);
             is_first
         });
     }
@@ -198,9 +199,11 @@ struct StateFile {
 }
 
 impl StateFile {
-    fn write(&mut self, keys: &BTreeSet<Key>, is_all: bool) -> io::Result<()> {
+    fn write(&mut self, keys: &BTreeSet<Key>, is_all: bool) -> Result<(), KernelFailure> {
         match (self.log.next(keys, is_all), &mut self.file) {
-            (StateWrite::Append(bytes), Some(file)) => file.write_all(&bytes),
+            (StateWrite::Append(bytes), Some(file)) => {
+                file.write_all(&bytes).map_err(failed("write", &self.path))
+            }
             (StateWrite::Append(_), None) => {
                 let whole = self.log.whole();
                 self.replace(&whole)
@@ -210,22 +213,28 @@ impl StateFile {
     }
 
     /// Writes everything to a new file, which takes the place of the one before.
-    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), KernelFailure> {
         self.file = None;
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
         match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("unlink", &new)(error)),
             _ => {}
         }
         // A file of this name is never followed elsewhere, and other users do not read what is held.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        fs::rename(&new, &self.path)?;
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+        let mut file = opened.map_err(failed("open", &new))?;
+        file.write_all(bytes).map_err(failed("write", &new))?;
+        fs::rename(&new, &self.path).map_err(failed("rename", &new))?;
         self.file = Some(file);
         Ok(())
     }
+}
+
+/// The failure of a call on a file.
+fn failed(call: &str, path: &Path) -> impl FnOnce(io::Error) -> KernelFailure {
+    move |error| KernelCall(call).failed(path.display().to_string(), error)
 }
 
 #[cfg(test)]
@@ -297,7 +306,8 @@ mod tests {
         }
         assert!(journal.changed().keys.len() < MOST_NOTED);
         let said = failure.borrow().clone().unwrap();
-        assert!(said.contains("missing/state"), "{said}");
+        assert_eq!((said.call.as_str(), said.errno()), ("open", Some(flowspec::Errno::ENOENT)), "{said}");
+        assert!(said.object.ends_with("missing/state.new"), "{said}");
     }
 
     #[test]

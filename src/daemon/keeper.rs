@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::holdings::Reservations;
 use super::journal::{Journal, Writer};
-use super::recovery::Recovered;
+use super::recovered::Recovered;
 use super::state_log::{Key, Lines};
 use crate::engine::LocalEngine;
 use crate::failure::{KernelCall, KernelFailure};
@@ -41,7 +41,7 @@ impl StateKeeper {
     }
 
     /// The first failure to write, once there is one.
-    pub(super) fn failure(&self) -> impl Future<Output = String> + Send + 'static {
+    pub(super) fn failure(&self) -> impl Future<Output = KernelFailure> + Send + 'static {
         let mut failure = self.journal.failure();
         async move {
             let said = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());

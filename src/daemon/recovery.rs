@@ -2,7 +2,6 @@
 //! claims it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -11,24 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holdings::Reservations;
+use super::recovered::{AdoptionRefusal, Recovered, RecoveryProblem, RefusedAdoption, UnusableState};
 use super::saved::{SavedFlow, SavedState, read};
 use super::sockets::HostSockets;
 use super::state::DaemonServer;
 use crate::engine::{Adoptions, Engine, KeptReservation, KeptReservations};
 use crate::tc::Handle;
-
-/// What became of the reservations of a daemon that was killed.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Recovered {
-    /// How many were granted again.
-    pub adopted: usize,
-    /// How many have ended meanwhile, since their sockets have.
-    pub ended: usize,
-    /// Those that were not granted again, each with the reason.
-    pub refused: Vec<(String, String)>,
-    /// What was wrong with the state file, with its path.
-    pub problems: Vec<String>,
-}
 
 /// What the state file says, without what has ended meanwhile.
 #[derive(Default)]
@@ -47,21 +34,22 @@ impl Recovery {
     }
 
     /// The same from the contents of the file; `None` where the file does not exist.
-    pub(super) fn of(contents: io::Result<Option<Vec<u8>>>, (path, system): (&Path, &str)) -> Self {
+    pub(super) fn of(
+        contents: Result<Option<Vec<u8>>, UnusableState>,
+        (path, system): (&Path, &str),
+    ) -> Self {
         let mut recovery = Self::default();
-        let problem = |problem: &dyn fmt::Display| format!("{}: {problem}; it is ignored", path.display());
-        match contents {
+        let path = path.to_owned();
+        match contents.and_then(|bytes| bytes.map(|bytes| read(&bytes, system)).transpose()) {
             Ok(None) => return recovery,
-            Err(error) => recovery.report.problems.push(problem(&error)),
-            Ok(Some(bytes)) => match read(&bytes, system) {
-                Err(unusable) => recovery.report.problems.push(problem(&unusable)),
-                Ok(state) => recovery.state = state,
-            },
-        }
-        if recovery.state.damaged > 0 {
-            let lines = recovery.state.damaged;
-            let damaged = format!("{}: {lines} damaged lines were skipped", path.display());
-            recovery.report.problems.push(damaged);
+            Err(why) => recovery.report.problems.push(RecoveryProblem::UnusableFile { path, why }),
+            Ok(Some(state)) => {
+                if state.damaged > 0 {
+                    let damaged = RecoveryProblem::DamagedLines { path, lines: state.damaged };
+                    recovery.report.problems.push(damaged);
+                }
+                recovery.state = state;
+            }
         }
         recovery
     }
@@ -90,20 +78,16 @@ impl Recovery {
         let Self { state, mut report } = self;
         state.groups.values().for_each(|group| holdings.adopt_group(group));
         for (flow, adopted) in state.flows.values().zip(adoptions) {
-            let id = &flow.reservation.id;
-            let result = match adopted {
-                Err(why) => Err(why.to_string()),
-                Ok(granted) if loses_class(flow, granted.admitted.class) => {
-                    Err("its class in the kernel is another flow's".to_owned())
-                }
-                Ok(granted) => match holdings.adopt(flow, granted) {
-                    true => Ok(()),
-                    false => Err("another reservation has its socket".to_owned()),
-                },
+            let refusal = match adopted {
+                Err(why) => Some(AdoptionRefusal::NotGranted(why)),
+                Ok(granted) if loses_class(flow, granted.admitted.class) => Some(AdoptionRefusal::ClassTaken),
+                Ok(granted) => (!holdings.adopt(flow, granted)).then_some(AdoptionRefusal::SocketTaken),
             };
-            match result {
-                Ok(()) => report.adopted += 1,
-                Err(why) => report.refused.push((id.clone(), why)),
+            match refusal {
+                None => report.adopted += 1,
+                Some(why) => {
+                    report.refused.push(RefusedAdoption { id: flow.reservation.id.clone(), why });
+                }
             }
         }
         holdings.groups_had_ended(&state.groups_ended());
@@ -117,7 +101,7 @@ impl Recovery {
         }
         let live = sockets.live().await;
         if let Err(failure) = &live {
-            self.report.problems.push(format!("the sockets of reservations cannot be listed: {failure}"));
+            self.report.problems.push(RecoveryProblem::SocketsNotListed(failure.clone()));
         }
         let before = self.state.flows.len();
         self.state.flows.retain(|_, flow| {
@@ -147,28 +131,28 @@ pub(super) fn state_path(socket: &Path) -> PathBuf {
 /// The bytes of a state file; `None` where it does not exist.
 ///
 /// - **Errors**: it cannot be read, or is not what a daemon of this user writes.
-fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let other = |problem: &str| io::Error::other(problem.to_owned());
+fn contents(path: &Path) -> Result<Option<Vec<u8>>, UnusableState> {
+    let unreadable = |error: io::Error| UnusableState::Unreadable(error.into());
     let file = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
+        found => found.map_err(unreadable)?,
     };
     if !file.is_file() {
-        return Err(other("it is not a regular file"));
+        return Err(UnusableState::NotAFile);
     }
     if file.uid() != crate::linux::owner().uid {
-        return Err(other("it belongs to another user"));
+        return Err(UnusableState::OtherUser);
     }
-    let opened = File::open(path)?;
-    let metadata = opened.metadata()?;
+    let opened = File::open(path).map_err(unreadable)?;
+    let metadata = opened.metadata().map_err(unreadable)?;
     if (metadata.dev(), metadata.ino()) != (file.dev(), file.ino()) {
-        return Err(other("it is being replaced"));
+        return Err(UnusableState::BeingReplaced);
     }
     if metadata.len() > MOST_BYTES {
-        return Err(other("it is too large"));
+        return Err(UnusableState::TooLarge);
     }
     let mut bytes = Vec::new();
-    opened.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    opened.take(MOST_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(Some(bytes))
 }
 
@@ -178,28 +162,6 @@ pub(super) async fn end_unclaimed(server: Arc<DaemonServer>, grace: Duration) {
     let live = server.sockets.live().await.unwrap_or_default();
     let (_, groups) = server.holdings.end_unclaimed(&live);
     groups.into_iter().for_each(|id| server.engine.end_group(id));
-}
-
-impl Recovered {
-    /// Whether there was nothing to recover.
-    pub const fn is_nothing(&self) -> bool {
-        self.adopted == 0 && self.ended == 0 && self.refused.is_empty() && self.problems.is_empty()
-    }
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { adopted, ended, refused, problems } = self;
-        for problem in problems {
-            writeln!(f, "{problem}")?;
-        }
-        let reservations = if *adopted == 1 { "reservation" } else { "reservations" };
-        write!(f, "of the daemon before: {adopted} {reservations} adopted, {ended} ended meanwhile")?;
-        for (id, why) in refused {
-            write!(f, "\n{id} was not adopted: {why}")?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +178,8 @@ mod tests {
         make(&path);
         let Recovery { state, report } = Recovery::read(&path, "s");
         assert_eq!(state, SavedState::default());
-        let said = report.problems.join("\n");
+        let said: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
+        let said = said.join("\n");
         assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{said:?}: {expected}");
     }
 

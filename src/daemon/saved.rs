@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use flowspec::Qos;
 use serde::{Deserialize, Serialize};
 
+use super::recovered::UnusableState;
 use crate::admission::GroupRequest;
 use crate::engine::KeptReservation;
 use crate::policy::GroupMode;
@@ -97,17 +98,6 @@ impl SavedState {
     }
 }
 
-/// Why the whole of a file is of no use.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Unusable {
-    #[error("it does not begin as a state file of gqos does")]
-    Foreign,
-    #[error("its format has version {0}, and this program reads version {VERSION}")]
-    Version(u32),
-    #[error("it is from before the machine was started, or from another network namespace")]
-    OtherSystem,
-}
-
 /// The first line of a file that is written on this system.
 pub(super) fn header(system: &str) -> StateLine {
     StateLine::GqosState { version: VERSION, system: system.to_owned() }
@@ -125,17 +115,17 @@ pub(super) fn append(line: &StateLine, bytes: &mut Vec<u8>) {
 /// Reads a file that was written on this system.
 ///
 /// - **Errors**: it is from elsewhere.
-pub(super) fn read(bytes: &[u8], system: &str) -> Result<SavedState, Unusable> {
+pub(super) fn read(bytes: &[u8], system: &str) -> Result<SavedState, UnusableState> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(line);
     match lines.next() {
         Some(Some(StateLine::GqosState { version, .. })) if version != VERSION => {
-            return Err(Unusable::Version(version));
+            return Err(UnusableState::Version { found: version, readable: VERSION });
         }
         Some(Some(StateLine::GqosState { system: of, .. })) if of != system => {
-            return Err(Unusable::OtherSystem);
+            return Err(UnusableState::OtherSystem);
         }
         Some(Some(StateLine::GqosState { .. })) => {}
-        _ => return Err(Unusable::Foreign),
+        _ => return Err(UnusableState::Foreign),
     }
     let mut state = SavedState::default();
     for line in lines {
@@ -266,8 +256,8 @@ mod tests {
         for length in 0..=whole.len() {
             let read = read(&whole[..length], SYSTEM);
             match length {
-                0 => assert_eq!(read, Err(Unusable::Foreign)),
-                cut if cut < header => assert_eq!(read, Err(Unusable::Foreign), "{length}"),
+                0 => assert_eq!(read, Err(UnusableState::Foreign)),
+                cut if cut < header => assert_eq!(read, Err(UnusableState::Foreign), "{length}"),
                 _ => {
                     let state = read.unwrap();
                     let flows = usize::from(length >= first) + usize::from(length == whole.len());
@@ -294,12 +284,12 @@ mod tests {
 
     #[test]
     fn files_from_elsewhere_are_not_read() {
-        assert_eq!(read(b"", SYSTEM), Err(Unusable::Foreign));
-        assert_eq!(read(b"[interface.eth0]\n", SYSTEM), Err(Unusable::Foreign));
-        assert_eq!(read(&file(&[]), "boot/2"), Err(Unusable::OtherSystem));
+        assert_eq!(read(b"", SYSTEM), Err(UnusableState::Foreign));
+        assert_eq!(read(b"[interface.eth0]\n", SYSTEM), Err(UnusableState::Foreign));
+        assert_eq!(read(&file(&[]), "boot/2"), Err(UnusableState::OtherSystem));
         let mut later = Vec::new();
         append(&StateLine::GqosState { version: 2, system: SYSTEM.into() }, &mut later);
-        assert_eq!(read(&later, SYSTEM), Err(Unusable::Version(2)));
+        assert_eq!(read(&later, SYSTEM), Err(UnusableState::Version { found: 2, readable: VERSION }));
         assert_eq!(read(&file(&[header(SYSTEM)]), SYSTEM).map(|state| state.damaged), Ok(1));
     }
 }

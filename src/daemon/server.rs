@@ -22,12 +22,14 @@ use super::keeper::{StateKeeper, grace};
 use super::notifications::tell_stopping;
 use super::options::DaemonOptions;
 use super::peer::Peer;
-use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
+use super::recovered::Recovered;
+use super::recovery::{Recovery, end_unclaimed, state_path};
 use super::service::keep_alive;
 use super::sockets::SystemSockets;
 use super::state::{DaemonServer, administrators, read};
 use crate::control::{ControlError, DEFAULT_SOCKET};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport};
+use crate::failure::KernelFailure;
 use crate::linux::service_manager::{passed_as, passed_listener};
 use crate::linux::{Netlink, random_name, system_id};
 use crate::policy::HttpAddress;
@@ -125,8 +127,9 @@ impl Daemon {
         &self.state.recovered
     }
 
-    /// The first failure to write the state file, by which reservations outlive a daemon that is killed.
-    pub fn state_failure(&self) -> impl Future<Output = String> + Send + 'static {
+    /// The first failure to write the state file, by which reservations outlive a daemon that is killed: the call, the
+    /// path and the error number.
+    pub fn state_failure(&self) -> impl Future<Output = KernelFailure> + Send + 'static {
         self.state.failure()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowspec::{Direction, Rate};
 use gqos::admission::{Holding, Totals};
-use gqos::daemon::{EmbeddedDaemon, EmbeddedFlow};
+use gqos::daemon::{AdoptionRefusal, EmbeddedDaemon, EmbeddedFlow};
 use gqos::engine::{Engine, EngineSnapshot, Events, FlowSnapshot, GroupSnapshot, LocalEngine};
 use gqos::tc::{Handle, flow_number};
 use gqos::telemetry::Event;
@@ -90,7 +90,7 @@ impl Checks {
         self.left_marked.retain(|cookie, _| sockets.is_bound(*cookie));
         self.events = Some(daemon.engine().events());
         self.held = daemon.held();
-        let refused = daemon.recovered().refused.iter().map(|(id, _)| id);
+        let refused = daemon.recovered().refused.iter().map(|refused| &refused.id);
         let ids: Vec<String> = self.held.iter().map(|flow| &flow.id).chain(refused).cloned().collect();
         let flows = daemon.engine().flow_snapshots(&ids);
         self.adopted_without_class(&flows, kernel);
@@ -103,11 +103,12 @@ impl Checks {
                 let is_anywhere = INTERFACES.iter().any(is_foreign);
                 let refused = &daemon.recovered().refused;
                 // Where another program has the root, what requires a class is refused.
-                let is_due = |why: &str| is_anywhere && why.contains("is left alone");
-                for (id, why) in refused.iter().filter(|(_, why)| !is_due(why)) {
-                    self.log.violation(format_args!("{id} is not adopted: {why}"));
+                let is_due = |why: &AdoptionRefusal| is_anywhere && why.to_string().contains("is left alone");
+                for refused in refused.iter().filter(|refused| !is_due(&refused.why)) {
+                    self.log.violation(format_args!("{} is not adopted: {}", refused.id, refused.why));
                 }
-                let left = left.into_iter().filter(|flow| !refused.iter().any(|(id, _)| *id == flow.id));
+                let left =
+                    left.into_iter().filter(|flow| !refused.iter().any(|refused| refused.id == flow.id));
                 let lives = |flow: &EmbeddedFlow| {
                     flow.cookie.is_none_or(|cookie| sockets.lives(cookie) && sockets.is_bound(cookie))
                 };
