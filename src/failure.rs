@@ -96,13 +96,13 @@ pub enum AnswerProblem {
     /// The kernel was to acknowledge a request, and sent something else.
     #[error("no acknowledgement: {found}")]
     NotAcknowledged {
-        /// The message in its place.
+        /// The message in its place, by the number of its type in `linux/rtnetlink.h`.
         found: String,
     },
     /// A request was acknowledged, and what it asks for is not in force.
     #[error("the kernel has {found}")]
     NotInForce {
-        /// What is there instead, in `tc`'s words.
+        /// What is there instead, in `tc`'s words, or that nothing is: `no such class`.
         found: String,
     },
     /// The device for what an interface receives does not exist.

@@ -268,20 +268,21 @@ impl Netlink {
         let found = match op {
             Op::AddRoot(root) => match self.root(index).await?.root {
                 ObservedRoot::Htb(found) if found == *root => return Ok(None),
-                found => format!("{found:?}"),
+                found => found.to_string(),
             },
             Op::AddClass(class) | Op::ChangeClass { to: class, .. } => {
                 match self.class(index, class.handle).await? {
                     Some(found) if class.is_kept_as(&found.class, found.level > 0) => return Ok(Some(found)),
                     Some(found) => found.class.to_string(),
-                    None => "no such class".into(),
+                    None => "no such class".to_owned(),
                 }
             }
             Op::AddQueue { parent, queue } | Op::ChangeQueue { parent, to: queue, .. } => {
                 let queues = self.qdiscs(index).await?.queues;
                 match queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found)) {
                     Some(found) if queue.is_kept_as(&found) => return Ok(None),
-                    found => format!("{found:?}"),
+                    Some(found) => format!("qdisc parent {parent} {found}"),
+                    None => "no such qdisc".to_owned(),
                 }
             }
             Op::DeleteRoot(_)

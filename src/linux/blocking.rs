@@ -164,7 +164,10 @@ impl BlockingNetlink {
                 _ if answer.header.sequence_number != number => continue,
                 NetlinkPayload::Error(refusal) if refusal.code.is_some() => Err(error::refused(&refusal)),
                 NetlinkPayload::Error(_) => Ok(()),
-                other => Err(AnswerProblem::NotAcknowledged { found: format!("{other:?}") }.into()),
+                _ => {
+                    let found = format!("a message of type {}", answer.header.message_type);
+                    Err(AnswerProblem::NotAcknowledged { found }.into())
+                }
             };
         }
     }

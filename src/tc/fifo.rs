@@ -1,5 +1,7 @@
 //! The queue of a class: packets in order, up to a number of bytes.
 
+use std::fmt;
+
 use flowspec::Bytes;
 use netlink_packet_core::DecodeError;
 
@@ -35,6 +37,13 @@ impl Bfifo {
         let bytes =
             options.first_chunk().ok_or_else(|| DecodeError::from("a bfifo's options are 4 bytes"))?;
         Ok(Self { limit: Bytes::new(u64::from(u32::from_ne_bytes(*bytes))) })
+    }
+}
+
+impl fmt::Display for Bfifo {
+    /// In `tc`'s words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} limit {}", Self::KIND, self.limit.get())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Source: `linux/pkt_sched.h`, kernel `net/sched/sch_fq_codel.c`, `include/net/codel.h`.
 
+use std::fmt;
+
 use flowspec::Micros;
 use netlink_packet_core::{DecodeError, DefaultNla};
 
@@ -83,6 +85,14 @@ fn asked(time: Micros) -> Micros {
 
 const fn kept(time: Micros) -> Micros {
     Micros::new(time.get() * 1000 / CODEL_NANOS * CODEL_NANOS / 1000)
+}
+
+impl fmt::Display for FqCodel {
+    /// In `tc`'s words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, interval } = self;
+        write!(f, "{} target {}us interval {}us", Self::KIND, target.get(), interval.get())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The observed tree of an interface: what a dump of its qdiscs and classes shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::htb::{HtbClass, HtbRoot};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
@@ -19,6 +20,19 @@ pub enum ObservedRoot {
     Htb(HtbRoot),
     /// A qdisc of another kind.
     Other(ForeignRoot),
+}
+
+impl fmt::Display for ObservedRoot {
+    /// In `tc`'s words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("no root qdisc but the kernel's own"),
+            Self::Htb(HtbRoot { handle, default, direct_queue }) => {
+                write!(f, "qdisc root handle {handle} htb default {default:x} direct_qlen {direct_queue}")
+            }
+            Self::Other(ForeignRoot { kind, handle }) => write!(f, "qdisc root handle {handle} {kind}"),
+        }
+    }
 }
 
 /// A root qdisc that is not gqos's: it is left alone.
@@ -196,6 +210,17 @@ mod tests {
     fn class(handle: Handle, parent: Handle) -> HtbClass {
         let (rate, size) = (Rate::new(1000), Bytes::new(3000));
         HtbClass { handle, parent, rate, ceil: rate, burst: size, cburst: size, quantum: size, prio: 0 }
+    }
+
+    #[test]
+    fn what_is_observed_is_said_in_the_words_of_tc() {
+        let check = |found: &dyn fmt::Display, words: &str| assert_eq!(found.to_string(), words);
+        check(&ObservedRoot::Default, "no root qdisc but the kernel's own");
+        check(&ObservedRoot::Htb(ROOT), "qdisc root handle 6771: htb default 2 direct_qlen 0");
+        let other = ForeignRoot { kind: "fq_codel".into(), handle: Handle::qdisc(0x8001) };
+        check(&ObservedRoot::Other(other), "qdisc root handle 8001: fq_codel");
+        check(&Queue::Bfifo(Bfifo { limit: Bytes::new(1000) }), "bfifo limit 1000");
+        check(&Queue::Other("prio".into()), "prio");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The queue of a class, which depends on what the kernel offers.
 
+use std::fmt;
+
 use super::fifo::Bfifo;
 use super::fq_codel::FqCodel;
 
@@ -68,11 +70,19 @@ impl ClassQueue {
     /// The settings in `tc`'s words.
     pub fn words(&self, kind: QueueKind) -> String {
         match kind {
-            QueueKind::Bfifo => format!("{} limit {}", Bfifo::KIND, self.bfifo.limit.get()),
-            QueueKind::FqCodel => {
-                let FqCodel { target, interval } = self.fq_codel;
-                format!("{} target {}us interval {}us", FqCodel::KIND, target.get(), interval.get())
-            }
+            QueueKind::Bfifo => self.bfifo.to_string(),
+            QueueKind::FqCodel => self.fq_codel.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Queue {
+    /// In `tc`'s words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bfifo(bfifo) => write!(f, "{bfifo}"),
+            Self::FqCodel(fq_codel) => write!(f, "{fq_codel}"),
+            Self::Other(kind) => f.write_str(kind),
         }
     }
 }
