@@ -100,7 +100,10 @@ fn call_condition(
     let replaced = if sqos == offered {
         None
     } else {
-        qos::read_optional(Address::stored(sqos_pointer)).map_err(|_| Wsa::Einval)?
+        // SAFETY: it is the QOS of this function that the program had the address of, and no reference points to it now.
+        // The addresses in it are the program's, which promises for them as for its own structures (`abi`, Safety).
+        let replaced = unsafe { Address::new(sqos_pointer) };
+        qos::read_optional(replaced).map_err(|_| Wsa::Einval)?
     };
     let (sqos, objects) = replaced.unzip();
     Ok(ConditionResult::from(AcceptOptions {

@@ -117,7 +117,7 @@ fn read_list(list: Address) -> Result<Vec<SocketAddr>> {
     }
     let read = |index: usize| {
         let entry = list.offset(8 + index * 16);
-        let pointer = Address::stored(memory::read_usize(entry)?);
+        let pointer = memory::read_address(entry)?;
         sockaddr::read_any(pointer, memory::read_u32(entry.offset(8))?)
     };
     (0..count).map(read).collect()

@@ -54,6 +54,13 @@ pub(super) fn read_usize(address: Address) -> Result<usize> {
     read_bytes(address).map(usize::from_ne_bytes)
 }
 
+/// The address that a structure of the program's contains at this one.
+///
+/// - **Errors**: WSAEFAULT.
+pub(super) fn read_address(address: Address) -> Result<Address> {
+    if address.is_null() { Err(Wsa::Efault) } else { address.stored().map_err(fault) }
+}
+
 /// - **Errors**: WSAEFAULT.
 pub(super) fn write_u32(address: Address, value: u32) -> Result<()> {
     write(address, &value.to_ne_bytes())
@@ -71,8 +78,7 @@ pub(super) fn length_u32(length: usize) -> Result<u32> {
 /// - **Errors**: WSAEFAULT.
 pub(super) fn read_wsabuf(address: Address) -> Result<ForeignMemory> {
     let length = read_u32(address)?;
-    let buffer = read_usize(address.offset(8))?;
-    Ok(ForeignMemory::new(Address::stored(buffer), length as usize))
+    Ok(ForeignMemory::new(read_address(address.offset(8))?, length as usize))
 }
 
 /// Writes to the buffer of a WSABUF, and the length to its length.

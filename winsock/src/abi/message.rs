@@ -142,7 +142,7 @@ struct MessageCall {
 
 impl MessageCall {
     fn buffers(&self) -> Result<Vec<ForeignMemory>> {
-        let list = Address::stored(memory::read_usize(self.message.offset(BUFFERS))?);
+        let list = memory::read_address(self.message.offset(BUFFERS))?;
         let count = memory::read_u32(self.message.offset(BUFFER_COUNT))?;
         Ok(read_buffers(list, count)?.into_owned())
     }
@@ -153,7 +153,7 @@ impl MessageCall {
         if total_length(&buffers) > LARGEST_DATAGRAM as usize {
             return Err(Wsa::Emsgsize);
         }
-        let name = Address::stored(memory::read_usize(self.message.offset(NAME))?);
+        let name = memory::read_address(self.message.offset(NAME))?;
         let length = memory::read_u32(self.message.offset(NAME_LENGTH))?.cast_signed();
         let to = if name.is_null() { None } else { Some(sockaddr::read(name, length, endpoint.family)?) };
         let control = read_control(self.message)?;
@@ -205,7 +205,7 @@ impl MessageCall {
 ///
 /// - **Errors**: WSAEFAULT; WSAEMSGSIZE where the datagram was longer than the buffers, with MSG_TRUNC set.
 fn write_message(message: Address, family: Family, received: &ReceivedMessage) -> Result<u32> {
-    let name = Address::stored(memory::read_usize(message.offset(NAME))?);
+    let name = memory::read_address(message.offset(NAME))?;
     let mut flags = 0;
     if let (Some(from), false) = (received.received.from, name.is_null()) {
         let length = message.offset(NAME_LENGTH);

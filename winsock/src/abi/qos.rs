@@ -66,7 +66,9 @@ pub(super) fn read(address: Address) -> core::result::Result<(Qos, ProviderSpeci
         return Err(QosReadError::Inconsistent(Wsa::QosEprovspecbuf));
     }
     let mut objects = vec![0; length];
-    memory::read(stored_pointer(raw.provider_specific.buf)?, &mut objects)?;
+    // SAFETY: the pointer is from the QOS at `address`.
+    let buffer = unsafe { stored_pointer(raw.provider_specific.buf)? };
+    memory::read(buffer, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
     let request = bytes.check().map_err(|error| match error.problem {
         FieldProblem::HeaderCutShort { .. } => QosReadError::Fault,
@@ -76,8 +78,9 @@ pub(super) fn read(address: Address) -> core::result::Result<(Qos, ProviderSpeci
     for object in &request.provider_specific {
         // The address of QOS_DESTADDR may be anywhere in the program's memory.
         if let Object::Destaddr { socket_address: Pointee::Outside(outside) } = object {
-            requested.destination =
-                Some(sockaddr::read_any(stored_pointer(outside.pointer)?, outside.count)?);
+            // SAFETY: the pointer is from an object in the buffer of the QOS at `address`.
+            let destination = unsafe { stored_pointer(outside.pointer)? };
+            requested.destination = Some(sockaddr::read_any(destination, outside.count)?);
         }
     }
     Ok((request.qos(), requested))
@@ -92,8 +95,15 @@ pub(super) fn read_optional(
     if address.is_null() { Ok(None) } else { read(address).map(Some) }
 }
 
-fn stored_pointer(pointer: u64) -> Result<Address> {
-    usize::try_from(pointer).map(Address::stored).map_err(|_| Wsa::Efault)
+/// An address that a QOS contains, or an object of it.
+///
+/// # Safety
+///
+/// The pointer is from memory of the program's that the promise about an [`Address`] covers: see [`Address::new`].
+unsafe fn stored_pointer(pointer: u64) -> Result<Address> {
+    let address = usize::try_from(pointer).map_err(|_| Wsa::Efault)?;
+    // SAFETY: the promise about the structure is about the addresses that it contains as well.
+    Ok(unsafe { Address::new(address) })
 }
 
 /// Writes a QOS without objects.

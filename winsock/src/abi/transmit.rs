@@ -170,7 +170,7 @@ impl FileCall {
     fn run(&self) -> Result<i32> {
         let endpoint = stream(self.s)?;
         let buffer = |address, length| {
-            let at = Address::stored(memory::read_usize(self.buffers.offset(address))?);
+            let at = memory::read_address(self.buffers.offset(address))?;
             TransmitPart::memory(at, memory::read_u32(self.buffers.offset(length))?)
         };
         let mut parts = VecDeque::new();
@@ -210,8 +210,7 @@ fn read_elements(list: Address, count: u32) -> Result<VecDeque<TransmitPart>> {
         let length = memory::read_u32(element.offset(ELEMENT_LENGTH))?;
         match memory::read_u32(element)? & (MEMORY_ELEMENT | FILE_ELEMENT) {
             MEMORY_ELEMENT => {
-                let buffer = memory::read_usize(element.offset(ELEMENT_BUFFER))?;
-                TransmitPart::memory(Address::stored(buffer), length)
+                TransmitPart::memory(memory::read_address(element.offset(ELEMENT_BUFFER))?, length)
             }
             FILE_ELEMENT => {
                 let offset = memory::read_bytes(element.offset(ELEMENT_BUFFER)).map(u64::from_ne_bytes)?;

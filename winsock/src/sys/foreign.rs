@@ -15,7 +15,8 @@ use super::errno::{Result, check_length, from_nix};
 /// An address in the memory of the C program that this library is loaded into.
 ///
 /// Has the representation of a pointer, so that it can be a parameter of a C function. A value is the program's
-/// promise about what lies there, and only `unsafe` code can make one: see [`new`](Self::new).
+/// promise about what lies there. Only `unsafe` code makes one of a number: see [`new`](Self::new). The others are derived
+/// from such an address, and the promise about it covers them: the places behind it, and the addresses that are stored there.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Address(usize);
@@ -44,14 +45,19 @@ impl Address {
         self.0 == 0
     }
 
-    /// The address this many bytes behind.
+    /// The address this many bytes behind, in the structure or buffer that the promise is about. No address has nothing
+    /// behind it.
     pub(crate) const fn offset(self, bytes: usize) -> Self {
-        Self(self.0.wrapping_add(bytes))
+        if self.is_null() { self } else { Self(self.0.wrapping_add(bytes)) }
     }
 
-    /// The address that is stored in a structure of the program's: the promise about the structure includes it.
-    pub(crate) const fn stored(address: usize) -> Self {
-        Self(address)
+    /// The address that is stored at this one, in a structure of the program's: the promise about the structure covers it.
+    ///
+    /// - **Errors**: those of [`read`](Self::read).
+    pub(crate) fn stored(self) -> Result<Self> {
+        let mut bytes = [0; size_of::<Self>()];
+        self.read(&mut bytes)?;
+        Ok(Self(usize::from_ne_bytes(bytes)))
     }
 
     fn pointer(self) -> *mut libc::c_void {
@@ -132,7 +138,7 @@ pub(crate) struct ForeignMemory {
 }
 
 impl ForeignMemory {
-    /// This many bytes at the address: the promise about the address includes them.
+    /// This many bytes at the address: as many as the program has stated with it, which its promise is about.
     pub(crate) const fn new(address: Address, length: usize) -> Self {
         Self { address, length }
     }
