@@ -9,7 +9,7 @@ mod prose;
 #[path = "architecture/source.rs"]
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use graph::Graph;
 use source::{ALL, Source, sources};
@@ -107,6 +107,28 @@ fn the_vocabulary_has_no_io_no_clock_and_no_async() {
     check("rule 1", &["flowspec/src"], &refused, &[]);
 }
 
+/// The packages that a manifest names below `[dependencies]`, and whether they are optional.
+fn dependencies(manifest: &str) -> BTreeSet<(String, bool)> {
+    let text = std::fs::read_to_string(source::root().join(manifest)).unwrap();
+    let section = text.split("\n[").find_map(|section| section.strip_prefix("dependencies]\n")).unwrap();
+    let named = section.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()));
+    let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap().to_owned();
+    named.map(|line| (name(line), line.contains("optional = true"))).collect()
+}
+
+#[test]
+fn the_vocabulary_and_the_shaper_depend_on_little() {
+    let check = |manifest: &str, expected: &[(&str, bool)]| {
+        let expected: BTreeSet<_> =
+            expected.iter().map(|(name, is_optional)| ((*name).to_owned(), *is_optional)).collect();
+        assert_eq!(dependencies(manifest), expected, "rule 1: {manifest}");
+    };
+    check("flowspec/Cargo.toml", &[("serde", false), ("thiserror", false)]);
+    let needed = [("flowspec", false), ("governor", false), ("thiserror", false)];
+    let of_tokio = [("nix", true), ("tokio", true)];
+    check("shaper/Cargo.toml", &[&needed[..], &of_tokio].concat());
+}
+
 #[test]
 fn pure_modules_have_no_io_no_clock_and_no_async() {
     let refused = [
@@ -148,6 +170,34 @@ fn modules_name_only_what_is_below_them() {
         &["src/connect/host.rs"],
     );
     check("nothing but the command line knows the command line", &["src"], &["crate::cli"], &["src/cli"]);
+}
+
+/// The table of docs/ARCHITECTURE.md is what the modules are held to.
+#[test]
+fn the_table_of_dependencies_says_what_modules_may_name() {
+    // The table states these two once for all.
+    let is_listed = |name: &&str| !matches!(*name, "failure" | "kernel");
+    let set = |names: &[&str]| names.iter().copied().filter(is_listed).map(str::to_owned).collect();
+    let allowed: BTreeMap<String, BTreeSet<String>> = MAY_NAME
+        .iter()
+        .filter(|(module, _)| is_listed(module))
+        .map(|(module, names)| ((*module).to_owned(), set(names)))
+        .collect();
+    let page = std::fs::read_to_string(source::root().join("docs/ARCHITECTURE.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Dependencies\n")).unwrap();
+    let quoted =
+        |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let mut stated: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').collect();
+        for module in quoted(cells[1]) {
+            // The command line names everything, and the provider is another package.
+            if module != "cli" && module != "winsock/" {
+                stated.insert(module, quoted(cells[2]).into_iter().collect());
+            }
+        }
+    }
+    assert_eq!(stated, allowed, "left: docs/ARCHITECTURE.md, right: MAY_NAME");
 }
 
 /// The module of a file below `src`, without what is inside it.
