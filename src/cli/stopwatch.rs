@@ -12,7 +12,7 @@ impl Stopwatch {
         Self { started: Instant::now() }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(super) fn time(&self) -> Duration {
         self.started.elapsed()
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Without a service manager nothing is sent. What cannot be sent is logged, and nothing else fails.
 
-use crate::linux::service_manager::{monotonic_micros, notify};
+use crate::linux::service_manager::{monotonic, notify};
 
 /// The policy is being read again; that the daemon is ready follows.
 pub(super) fn tell_reloading() {
-    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic().get()));
 }
 
 /// The daemon ends.

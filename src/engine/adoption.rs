@@ -49,7 +49,7 @@ impl Driver {
             for group in &kept.groups {
                 core.adopt(Operation::Group(Box::new(group.clone())), None, Caller::Engine);
             }
-            let clock = core.clock.beside_system(self.kernel.uptime_us());
+            let clock = core.clock.beside_system(self.kernel.uptime());
             let flows = answers.iter_mut().zip(&kept.flows);
             let flows = flows.filter(|(_, flow)| core.manager.knows(&flow.interface));
             let (with_classes, others): (Vec<_>, Vec<_>) =

@@ -35,9 +35,9 @@ impl ManagerClock {
         Moment::from_micros(micros(since).get())
     }
 
-    /// This clock beside that of the system, which shows so many microseconds now; `None` where there is no such clock.
-    pub(super) fn beside_system(self, uptime_us: Option<u64>) -> SystemClock {
-        SystemClock { now: self.now(), uptime_us }
+    /// This clock beside that of the system, which shows this uptime now; `None` where there is no such clock.
+    pub(super) fn beside_system(self, uptime: Option<Micros>) -> SystemClock {
+        SystemClock { now: self.now(), uptime }
     }
 
     /// When it shows this moment.
@@ -51,7 +51,7 @@ impl ManagerClock {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SystemClock {
     now: Moment,
-    uptime_us: Option<u64>,
+    uptime: Option<Micros>,
 }
 
 impl SystemClock {
@@ -62,12 +62,12 @@ impl SystemClock {
 
     /// What the clock of the system shows at this moment; `None` where there is no such clock.
     pub(super) fn on_system(self, at: Moment) -> Option<u64> {
-        Some(self.uptime_us?.saturating_add(at.as_micros()).saturating_sub(self.now.as_micros()))
+        Some(self.uptime?.get().saturating_add(at.as_micros()).saturating_sub(self.now.as_micros()))
     }
 
     /// The moment at which the clock of the system shows this; the start where that is past.
     pub(super) fn at_system(self, micros: u64) -> Moment {
-        let system = self.uptime_us.unwrap_or(micros);
+        let system = self.uptime.map_or(micros, Micros::get);
         Moment::from_micros(micros.saturating_add(self.now.as_micros()).saturating_sub(system))
     }
 }

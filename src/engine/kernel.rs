@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
+use flowspec::Micros;
+
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::linux::{
     Claim, ClassState, KeptRoot, Link, LinkEvents, ReceivingLinks, RouteEvents, RouteQuery, SavedTree,
@@ -133,9 +135,9 @@ pub trait Kernel: Send + Sync {
     /// How many packets have bypassed the classes of an interface.
     fn direct_packets(&self, index: u32) -> KernelFuture<u32>;
 
-    /// Microseconds since the machine started, with those of its sleep; `None` where the kernel does not say.
-    fn uptime_us(&self) -> Option<u64> {
-        crate::linux::uptime_us().ok()
+    /// The time since the machine started, with that of its sleep; `None` where the kernel does not say.
+    fn uptime(&self) -> Option<Micros> {
+        crate::linux::uptime().ok()
     }
 
     /// Changes of links from now on; `None` where the kernel does not report them.

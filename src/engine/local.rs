@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use flowspec::Direction;
+use flowspec::{Direction, Micros};
 use tokio::sync::{Notify, oneshot};
 
 use super::audit::MakeAuditSink;
@@ -153,8 +153,8 @@ impl LocalEngine {
     }
 
     /// What the clock of the system shows.
-    pub(super) fn uptime_us(&self) -> Option<u64> {
-        self.kernel.uptime_us()
+    pub(super) fn uptime(&self) -> Option<Micros> {
+        self.kernel.uptime()
     }
 
     /// The credentials that a request's class is matched against, where the policy matches any.

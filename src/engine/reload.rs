@@ -57,7 +57,7 @@ impl LocalEngine {
     pub fn kept(&self, id: &str) -> Option<KeptReservation> {
         let (kept, clock) = {
             let core = lock(self.core());
-            (core.manager.kept(id)?, core.clock.beside_system(self.uptime_us()))
+            (core.manager.kept(id)?, core.clock.beside_system(self.uptime()))
         };
         Some(KeptReservation::of(id, kept, clock))
     }

@@ -9,9 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use flowspec::Micros;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt};
-use nix::time::{ClockId, clock_gettime};
 
 use crate::failure::{KernelCall, KernelFailure};
 
@@ -46,11 +46,9 @@ pub fn notify(state: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Microseconds of CLOCK_MONOTONIC, as `MONOTONIC_USEC` wants them.
-pub fn monotonic_micros() -> u64 {
-    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
-    let since = Duration::from(now);
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+/// What CLOCK_MONOTONIC shows, for `MONOTONIC_USEC`.
+pub fn monotonic() -> Micros {
+    super::clock::monotonic()
 }
 
 /// How long the service manager waits for `WATCHDOG=1`, where it does.

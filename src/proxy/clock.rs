@@ -9,6 +9,11 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
+/// How long ago that was.
+pub(super) fn since(then: Instant) -> Duration {
+    then.elapsed()
+}
+
 /// Microseconds since 1970, for records.
 #[expect(
     clippy::disallowed_methods,

@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::ask;
-use super::clock::{duration, micros, now, unix_micros};
+use super::clock::{duration, micros, now, since, unix_micros};
 use super::datagram_queue::DatagramQueue;
 use super::incoming::Phase;
 use super::progress::{Progress, Quiet};
@@ -78,7 +78,7 @@ pub(super) async fn serve_datagrams<F>(
         let served = Arc::clone(&table.borrow());
         let most = usize::try_from(served.proxy.limits.connections).unwrap_or(usize::MAX);
         if clients.len() >= most && !clients.contains_key(&client) {
-            if logged.is_none_or(|logged| logged.elapsed() >= BETWEEN_RECORDS) {
+            if logged.is_none_or(|logged| since(logged) >= BETWEEN_RECORDS) {
                 logged = Some(now());
                 record(&turned_away(&served, client));
             }
@@ -108,7 +108,7 @@ async fn serve_session(
     let port = socket.local_addr().map_or(0, |local| local.port());
     let subject = ProxySubject { peer: client.ip(), port, host: None, path: None, sni: None };
     let admitted = socket.reserve(client, &ask(proxy, proxy.rule_for(&subject), client.ip())).await;
-    record.admission_us = Some(micros(began.elapsed()));
+    record.admission_us = Some(micros(since(began)));
     match admitted {
         Ok(destination) => {
             let flow = Arc::clone(destination.flow());
@@ -132,7 +132,7 @@ async fn serve_session(
         Err(error) => set_refusal(&mut record, &error),
     }
     let was_served = record.flow.is_some();
-    (record.duration_us, record.unix_us) = (micros(began.elapsed()), unix_micros());
+    (record.duration_us, record.unix_us) = (micros(since(began)), unix_micros());
     log(&record);
     if !was_served || record.end == ConnectionEnd::OriginUnreachable {
         // What the client sends meanwhile is dropped, and does not ask again.

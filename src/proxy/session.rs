@@ -15,7 +15,7 @@ use super::answer::{fault, not_enough_bandwidth, service_unavailable};
 use super::bad_start::{BadStart, NoStart};
 use super::client_connections::{ClientConnection, ClientConnections};
 use super::client_hello;
-use super::clock::{duration, micros, now, unix_micros};
+use super::clock::{duration, micros, now, since, unix_micros};
 use super::header::{self, Addresses};
 use super::http::Head;
 use super::incoming::{Incoming, Phase, close_gently, reset};
@@ -69,7 +69,7 @@ pub(super) async fn serve(served: &Served, connection: Connection) -> Connection
     record.waits = sent.waits;
     record.received_bytes = flow.control().stats(Direction::Receiving).bytes;
     record.lost = flow.lost().map(|lost| lost.to_string());
-    record.duration_us = micros(session.accepted.elapsed());
+    record.duration_us = micros(since(session.accepted));
     record.unix_us = unix_micros();
     record
 }
@@ -103,7 +103,7 @@ impl Session<'_> {
         let clients = &self.served.clients;
         let mut admission = ProxyAdmission::new((proxy, clients), Arc::clone(&flow), addresses);
         let admitted = admission.admit(start.shown()).await;
-        self.record.admission_us = Some(micros(self.accepted.elapsed()));
+        self.record.admission_us = Some(micros(since(self.accepted)));
         let rendition = match admitted {
             Ok(rendition) => rendition,
             Err(error) => return self.refuse(incoming.connection, &start, &error).await,

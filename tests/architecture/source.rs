@@ -159,6 +159,13 @@ impl Source {
         results.filter(|&at| has_textual_error(&tokens[at + 1..])).map(|at| tokens[at].lines.0).collect()
     }
 
+    /// Whether the shipped code calls a method of this name.
+    pub(crate) fn calls(&self, method: &str) -> bool {
+        self.shipped.windows(3).any(|tokens| {
+            tokens[0].kind == Kind::Punct('.') && tokens[1].is(method) && tokens[2].kind == Kind::Open('(')
+        })
+    }
+
     /// Whether the shipped code names a path of these words, `a::b::c`, or one longer.
     pub(crate) fn names(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.split("::").collect();

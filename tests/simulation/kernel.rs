@@ -377,8 +377,8 @@ impl Kernel for DaemonKernel {
         self.call(index, None, |_| Ok(0))
     }
 
-    fn uptime_us(&self) -> Option<u64> {
-        Some(self.kernel.log.uptime_us())
+    fn uptime(&self) -> Option<Micros> {
+        Some(self.kernel.log.uptime())
     }
 
     fn watch_links(&self) -> Option<LinkEvents> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use flowspec::Micros;
 use tokio::time::Instant;
 
 /// How many lines a failure prints.
@@ -68,9 +69,9 @@ impl Log {
         lines.last.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 
-    /// The machine's uptime in the run, in microseconds.
-    pub(crate) fn uptime_us(&self) -> u64 {
+    /// The machine's uptime in the run.
+    pub(crate) fn uptime(&self) -> Micros {
         const BOOTED_BEFORE: u64 = 3_600_000_000;
-        BOOTED_BEFORE + self.0.lock().unwrap().started.elapsed().as_micros() as u64
+        Micros::new(BOOTED_BEFORE + self.0.lock().unwrap().started.elapsed().as_micros() as u64)
     }
 }

@@ -54,7 +54,7 @@ fn compare(test: Selected<'_>, other: &LoadedPolicy) -> ComparedTest {
         .map(|difference| ComparedDecision { requested: requested(test, &difference), difference })
         .collect();
     let (file, name, policy) = (test.file.name.clone(), test.test.name.clone(), test.policy().path.clone());
-    ComparedTest { file, name, line: test.line(), policy, duration: stopwatch.elapsed(), decisions }
+    ComparedTest { file, name, line: test.line(), policy, duration: stopwatch.time(), decisions }
 }
 
 /// What was requested: `p.toml:12, rule 1, template hd`.

@@ -110,7 +110,7 @@ fn run_tests(
         if let Some(coverage) = coverage.get_mut(test.policy().path.as_str()) {
             coverage.count(&outcome.covered);
         }
-        reports.push(test.report(outcome, stopwatch.elapsed()));
+        reports.push(test.report(outcome, stopwatch.time()));
         if arguments.fail_fast && reports.last().is_some_and(is_failed) {
             break;
         }

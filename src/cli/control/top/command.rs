@@ -139,7 +139,7 @@ impl Top<'_> {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.clock.time().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Reads the daemon, and connects again where the connection has ended.
