@@ -118,8 +118,8 @@ impl World {
                     let owed = self.manager.missing(answer.decision.id().unwrap_or_default());
                     admitted = answer.admitted.map(|admitted| Admitted { owed, ..admitted });
                 }
-                Effect::Tell(Notice::Lost(Lost { id, .. })) => self.lost(&id),
-                Effect::Apply { .. } | Effect::Tell(_) => {}
+                Effect::Notify(Notice::Lost(Lost { id, .. })) => self.lost(&id),
+                Effect::Apply { .. } | Effect::Notify(_) => {}
                 other => panic!("an effect that this test does not know: {other:?}"),
             }
         }

@@ -89,8 +89,8 @@ impl World {
             match effect {
                 Effect::Apply { id, change, .. } => self.changes.push_back((id, change)),
                 Effect::Answer { id, answer } => self.answered.push((id, answer.decision)),
-                Effect::Tell(Notice::Lost(lost)) => self.lost.push(lost.id),
-                Effect::Tell(_) => {}
+                Effect::Notify(Notice::Lost(lost)) => self.lost.push(lost.id),
+                Effect::Notify(_) => {}
                 other => panic!("an effect that this test does not know: {other:?}"),
             }
         }

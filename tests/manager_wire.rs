@@ -91,7 +91,7 @@ impl World {
                 Effect::Answer { id, answer } => {
                     self.decisions.insert(id.0, answer.decision);
                 }
-                Effect::Tell(Notice::Lost(lost)) => self.lost.push(lost.to_string()),
+                Effect::Notify(Notice::Lost(lost)) => self.lost.push(lost.to_string()),
                 _ => {}
             }
         }

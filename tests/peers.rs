@@ -195,7 +195,7 @@ fn the_manager_wakes_for_the_timeout_and_tells_the_owner() {
     let tick = Input::Request { id: RequestId(2), operation: Box::new(Operation::Tick) };
     let told: Vec<_> = manager.handle(tick, at(62)).effects;
     let told = told.iter().filter_map(|effect| match effect {
-        Effect::Tell(notice) => Some(notice),
+        Effect::Notify(notice) => Some(notice),
         _ => None,
     });
     let told: Vec<_> = told.collect();

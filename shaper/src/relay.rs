@@ -27,7 +27,7 @@ pub struct Relay<'a> {
     control: &'a Control,
     direction: Direction,
     path: DataPath,
-    held: Held,
+    held: UnsentBytes,
     timer: Timer,
 }
 
@@ -64,7 +64,7 @@ pub enum RelayError {
 
 /// What was received and not sent yet.
 #[derive(Debug, Default)]
-enum Held {
+enum UnsentBytes {
     #[default]
     Nothing,
     /// Never empty.
@@ -79,7 +79,7 @@ const MOST: usize = 256 << 10;
 impl<'a> Relay<'a> {
     /// A relay of these sockets; `control` shapes the one that sends or receives, by `direction`.
     pub fn new(sockets: Ends<'a>, control: &'a Control, direction: Direction, path: DataPath) -> Self {
-        Self { sockets, control, direction, path, held: Held::Nothing, timer: Timer::default() }
+        Self { sockets, control, direction, path, held: UnsentBytes::Nothing, timer: Timer::default() }
     }
 
     /// Moves what has come, once there are tokens for it, and gives how many bytes were sent: zero once the source has
@@ -185,7 +185,7 @@ impl<'a> Relay<'a> {
         {
             match pooled.pipe().fill(from, most) {
                 Ok(moved @ 1..) => {
-                    self.held = Held::Piped(pooled);
+                    self.held = UnsentBytes::Piped(pooled);
                     return Ok(moved);
                 }
                 // It may be the end, or urgent data.
@@ -203,7 +203,7 @@ impl<'a> Relay<'a> {
         let mut bytes = take_buffer();
         match receive(from, &mut bytes[..most.min(BUFFER)]) {
             Ok(end @ 1..) => {
-                self.held = Held::Copied { bytes, start: 0, end };
+                self.held = UnsentBytes::Copied { bytes, start: 0, end };
                 Ok(end)
             }
             other => {
@@ -217,21 +217,21 @@ impl<'a> Relay<'a> {
     fn give(&mut self, most: usize) -> Result<Option<usize>, RelayError> {
         let to = self.sockets.to;
         let given = match &mut self.held {
-            Held::Nothing => return Ok(None),
-            Held::Piped(pooled) => {
+            UnsentBytes::Nothing => return Ok(None),
+            UnsentBytes::Piped(pooled) => {
                 let drained = to.try_io(Interest::WRITABLE, || pooled.pipe().drain(to, most));
                 match drained {
                     Err(error) if cannot_splice(&error) => {
                         self.path = DataPath::Copy;
                         let bytes = pooled.pipe().read_all().map_err(RelayError::To)?;
                         let end = bytes.len();
-                        self.held = Held::Copied { bytes, start: 0, end };
+                        self.held = UnsentBytes::Copied { bytes, start: 0, end };
                         return self.give(most);
                     }
                     drained => drained,
                 }
             }
-            Held::Copied { bytes, start, end } => {
+            UnsentBytes::Copied { bytes, start, end } => {
                 let part = *start..end.saturating_sub(*start).min(most).saturating_add(*start);
                 to.try_write(&bytes[part]).inspect(|sent| *start += sent)
             }
@@ -257,7 +257,7 @@ fn cannot_splice(error: &io::Error) -> bool {
     matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }
 
-impl Held {
+impl UnsentBytes {
     fn len(&mut self) -> usize {
         match self {
             Self::Nothing => 0,
@@ -327,8 +327,8 @@ mod tests {
             }
             assert!(passed < expected.len() && !writes.is_finished(), "{path:?}: {passed} bytes");
             match (&relay.held, path) {
-                (Held::Piped(_) | Held::Nothing, DataPath::Splice) => {}
-                (Held::Copied { .. } | Held::Nothing, DataPath::Copy) => {}
+                (UnsentBytes::Piped(_) | UnsentBytes::Nothing, DataPath::Splice) => {}
+                (UnsentBytes::Copied { .. } | UnsentBytes::Nothing, DataPath::Copy) => {}
                 (held, _) => panic!("{path:?}: {held:?}"),
             }
             let reads = tokio::spawn(async move {
@@ -360,7 +360,7 @@ mod tests {
             let control = Control::default();
             let mut relay = Relay::new(Ends { from: &from, to: &to }, &control, Direction::Sending, path);
             assert_eq!(relay.take(4, path).expect("taken"), 4);
-            assert_eq!(matches!(relay.held, Held::Piped(_)), path == DataPath::Splice, "{path:?}");
+            assert_eq!(matches!(relay.held, UnsentBytes::Piped(_)), path == DataPath::Splice, "{path:?}");
             assert_eq!(relay.give(3).expect("given"), Some(3));
             assert_eq!((relay.held.len(), relay.give(9).expect("given")), (1, Some(1)));
             assert_eq!(relay.held.len(), 0);

@@ -12,7 +12,7 @@ use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
-use super::replay_audit::{self, Shown};
+use super::replay_audit::{self, ReplayOutput};
 
 /// Replay a trace of requests in virtual time and print one decision per line.
 ///
@@ -45,9 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = load_policy(&arguments.policy);
     if !arguments.audit.is_empty() {
         let shown = match (arguments.json, arguments.decisions) {
-            (true, _) => Shown::Json,
-            (_, true) => Shown::Decisions,
-            _ => Shown::Summary,
+            (true, _) => ReplayOutput::Json,
+            (_, true) => ReplayOutput::Decisions,
+            _ => ReplayOutput::Summary,
         };
         return replay_audit::run(Arc::new(policy?), &arguments.audit, shown);
     }

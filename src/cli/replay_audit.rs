@@ -17,7 +17,7 @@ use super::plain::plain;
 
 /// What is printed of a replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Shown {
+pub(super) enum ReplayOutput {
     /// One decision a line, as of a trace.
     Decisions,
     /// What differs, for people.
@@ -29,13 +29,17 @@ pub(super) enum Shown {
 /// The verdicts that are shown one by one; the sums count all of them.
 const MOST_SHOWN: usize = 1000;
 
-pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Result<ExitCode, CommandFailure> {
+pub(super) fn run(
+    policy: Arc<Policy>,
+    files: &[PathBuf],
+    shown: ReplayOutput,
+) -> Result<ExitCode, CommandFailure> {
     let mut replay = AuditReplay::new(Arc::clone(&policy));
     let mut differing: Vec<ComparedVerdict> = Vec::new();
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let result = each_line(files, &policy, |line| {
         let replayed = replay.line(line);
-        if let (Shown::Decisions, ReplayedLine::Decided(decision, _)) = (shown, &replayed) {
+        if let (ReplayOutput::Decisions, ReplayedLine::Decided(decision, _)) = (shown, &replayed) {
             let json = serde_json::to_string(decision).map_err(|error| written(error.into()))?;
             return writeln!(output, "{json}").map_err(written);
         }
@@ -53,9 +57,11 @@ pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Resul
     }
     let comparison = replay.comparison().summed_up();
     let text = match shown {
-        Shown::Decisions => String::new(),
-        Shown::Json => format!("{}\n", serde_json::json!({ "summary": comparison, "differing": differing })),
-        Shown::Summary => text(&comparison, &differing),
+        ReplayOutput::Decisions => String::new(),
+        ReplayOutput::Json => {
+            format!("{}\n", serde_json::json!({ "summary": comparison, "differing": differing }))
+        }
+        ReplayOutput::Summary => text(&comparison, &differing),
     };
     let done = output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(written);
     is_closed(done).map(|_| ExitCode::SUCCESS)

@@ -140,7 +140,7 @@ impl EmbeddedDaemon {
     /// The reservations that are held, in the order of their ids.
     pub fn held(&self) -> Vec<EmbeddedFlow> {
         let shown = self.server.holdings.shown_after(None, usize::MAX);
-        let flow = |shown: super::holdings::Shown| EmbeddedFlow {
+        let flow = |shown: super::holdings::ShownReservation| EmbeddedFlow {
             id: shown.id,
             uid: shown.process.uid,
             pid: shown.process.pid,

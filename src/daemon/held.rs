@@ -27,7 +27,7 @@ pub(super) struct Client {
 }
 
 /// An id: a reservation, or a request that is under way.
-pub(super) struct Held {
+pub(super) struct HeldId {
     pub(super) client: Client,
     /// `None` while the engine has not answered.
     pub(super) granted: Option<HeldGrant>,

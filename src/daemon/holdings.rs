@@ -11,7 +11,7 @@ use shaper::clock;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
+use super::held::{Client, ConnectionId, HeldGrant, HeldGroup, HeldId, Requester};
 use super::journal::Journal;
 use super::notices::{Notices, Process};
 use super::refused::RefusedIds;
@@ -37,7 +37,7 @@ pub(super) struct Reservations {
 #[derive(Default)]
 pub(super) struct State {
     /// By their ids.
-    pub(super) held: BTreeMap<String, Held>,
+    pub(super) held: BTreeMap<String, HeldId>,
     /// The ids by the cookies of the sockets.
     pub(super) sockets: HashMap<u64, String>,
     /// The flows that wait for capacity.
@@ -61,7 +61,7 @@ struct Waiting {
 }
 
 /// An id whose request is under way. Dropped without a reservation, it is free again.
-pub(super) struct Requested {
+pub(super) struct RequestedId {
     holdings: Arc<Reservations>,
     id: String,
     client: Client,
@@ -70,7 +70,7 @@ pub(super) struct Requested {
 
 /// What is shown of a reservation.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownReservation {
     pub(super) id: String,
     pub(super) process: Process,
     pub(super) cookie: Option<u64>,
@@ -116,7 +116,7 @@ impl Reservations {
     pub(super) fn disconnected(&self, connection: ConnectionId) -> LeftBehind {
         let mut state = self.state();
         state.open.remove(&connection);
-        let lives_with = |held: &Held| {
+        let lives_with = |held: &HeldId| {
             held.client.connection == connection && held.granted.is_some() && held.socket.is_none()
         };
         let ended = state.end_where(|_, held| lives_with(held));
@@ -140,7 +140,7 @@ impl Reservations {
         id: &str,
         client: Client,
         most: usize,
-    ) -> Result<Requested, NotRequested> {
+    ) -> Result<RequestedId, NotRequested> {
         let mut state = self.state();
         let own = state.counts.get(&client.process.uid).copied().unwrap_or(0);
         if own >= most {
@@ -150,10 +150,11 @@ impl Reservations {
             return Err(NotRequested::Taken);
         }
         let epoch = Arc::clone(&self.epoch);
-        let held = Held { client, granted: None, socket: None, is_doubtful: false, epoch, is_claimed: true };
+        let held =
+            HeldId { client, granted: None, socket: None, is_doubtful: false, epoch, is_claimed: true };
         state.held.insert(id.to_owned(), held);
         *state.counts.entry(client.process.uid).or_default() += 1;
-        Ok(Requested { holdings: Arc::clone(self), id: id.to_owned(), client, is_done: false })
+        Ok(RequestedId { holdings: Arc::clone(self), id: id.to_owned(), client, is_done: false })
     }
 
     /// The user that an id belongs to, from its request on.
@@ -348,7 +349,7 @@ impl Reservations {
     }
 
     /// The reservations that follow an id in the order of their ids: no more than these are copied, and nothing waits for longer.
-    pub(super) fn shown_after(&self, after: Option<&str>, most: usize) -> Vec<Shown> {
+    pub(super) fn shown_after(&self, after: Option<&str>, most: usize) -> Vec<ShownReservation> {
         let state = self.state();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let held = state.held.range::<str, _>((from, Bound::Unbounded));
@@ -434,7 +435,7 @@ impl Reservations {
             return None;
         }
         let is_own =
-            |held: &&mut Held| *held.epoch == *epoch && held.client.process.uid == client.process.uid;
+            |held: &&mut HeldId| *held.epoch == *epoch && held.client.process.uid == client.process.uid;
         let held = state.held.get_mut(id).filter(is_own)?;
         let granted = held.granted.as_ref()?;
         let answer = ((*granted.decision).clone(), granted.admitted.clone());
@@ -460,12 +461,12 @@ impl Reservations {
     }
 }
 
-impl Held {
-    fn shown(&self, id: &str) -> Shown {
+impl HeldId {
+    fn shown(&self, id: &str) -> ShownReservation {
         let cookie = self.socket.map(|socket| socket.cookie);
         let client = self.granted.as_ref().and_then(|granted| granted.requester.client.clone());
         let since = self.granted.as_ref().map_or_else(clock::now, |granted| granted.since);
-        Shown { id: id.to_owned(), process: self.client.process, cookie, client, since }
+        ShownReservation { id: id.to_owned(), process: self.client.process, cookie, client, since }
     }
 }
 
@@ -516,7 +517,7 @@ impl State {
         ended
     }
 
-    pub(super) fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {
+    pub(super) fn end_where(&mut self, ends: impl Fn(&str, &HeldId) -> bool) -> Vec<Reservation> {
         let ids: Vec<_> =
             self.held.iter().filter(|(id, held)| ends(id, held)).map(|(id, _)| id.clone()).collect();
         ids.iter().filter_map(|id| self.end(id)).collect()
@@ -529,7 +530,7 @@ impl State {
     }
 }
 
-impl Requested {
+impl RequestedId {
     /// The id that is requested.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -560,7 +561,7 @@ impl Requested {
     }
 }
 
-impl Drop for Requested {
+impl Drop for RequestedId {
     fn drop(&mut self) {
         if !self.is_done {
             let mut state = self.holdings.state();

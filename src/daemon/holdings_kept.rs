@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shaper::clock;
 
-use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
+use super::held::{Client, ConnectionId, HeldGrant, HeldGroup, HeldId, Requester};
 use super::holdings::Reservations;
 use super::notices::Process;
 use super::saved::{HeldSocket, SavedFlow, SavedGroup, StateLine};
@@ -34,7 +34,7 @@ impl Reservations {
         if state.held.contains_key(&kept.id) || socket.as_ref().is_some_and(has_socket) {
             return false;
         }
-        let held = Held {
+        let held = HeldId {
             client,
             granted: Some(HeldGrant { reservation, admitted, decision, requester, since, is_committed }),
             socket: *socket,

@@ -193,7 +193,7 @@ impl Core {
         for effect in effects {
             match effect {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
-                Effect::Tell(notice) => self.notice(notice),
+                Effect::Notify(notice) => self.notice(notice),
                 Effect::Apply { id, index, change } => self.outbox.changes.push((index, id, change)),
                 Effect::Leave { index, interface, root } => {
                     self.outbox.uprooted.push(LeftInterface { index, interface, root });

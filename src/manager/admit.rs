@@ -31,7 +31,7 @@ impl Manager {
                 // It may be on another interface of the same wire.
                 match self.flows.contains_key(&held.id) {
                     true => self.lose(turn, held, why),
-                    false => turn.tell_lost(held, why),
+                    false => turn.notify_lost(held, why),
                 }
             }
             turn.record_admitted(event, None);
@@ -105,7 +105,7 @@ impl Manager {
                     let displaced = held.id.clone();
                     match self.forget(&displaced, true) {
                         Some(flow) => self.lapse(turn, (held, flow), why),
-                        None => turn.tell_lost(held, why),
+                        None => turn.notify_lost(held, why),
                     }
                     self.resume(turn, &displaced);
                 }
@@ -113,7 +113,7 @@ impl Manager {
                 Some(FlowPhase::Releasing) => turn.record_lost(|| held, &why),
                 // It is notified once the kernel has answered about it.
                 Some(FlowPhase::Applying | FlowPhase::Displaced) => {}
-                None => turn.tell_lost(held, why),
+                None => turn.notify_lost(held, why),
             }
         }
         let is_programmed = self.flows.get(id).is_some_and(|flow| self.kernel(&flow.interface).is_ok());

@@ -96,6 +96,6 @@ impl Manager {
     fn tell_begun(&self, turn: &mut Turn, id: &str) {
         let Some(flow) = self.flows.get(id) else { return };
         let admitted = Box::new(flow.admitted(flow.missing(turn.now)));
-        turn.tell(Notice::Begun { id: id.to_owned(), admitted });
+        turn.notify(Notice::Begun { id: id.to_owned(), admitted });
     }
 }

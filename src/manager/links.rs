@@ -255,7 +255,7 @@ impl Manager {
                     false => Event::InterfaceWithinBudget(InterfaceWithinBudget { interface }),
                 }
             });
-            turn.tell(Notice::Overcommitted { interface: name.clone(), over });
+            turn.notify(Notice::Overcommitted { interface: name.clone(), over });
         }
         for (name, change) in changes {
             self.apply(turn, &name, change, Purpose::Trunk { reply: None });

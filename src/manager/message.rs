@@ -245,7 +245,7 @@ pub enum Effect {
         answer: Box<Answer>,
     },
     /// Notify those that did not request anything just now.
-    Tell(Notice),
+    Notify(Notice),
 }
 
 /// What is notified without a request.

@@ -309,7 +309,7 @@ impl Manager {
         self.lose_ended(turn, std::mem::take(&mut outcome.ended));
         for id in &outcome.decision.notified {
             turn.record(|| Event::CapacityAvailable(CapacityAvailable { id: id.clone() }));
-            turn.tell(Notice::CapacityAvailable { id: id.clone() });
+            turn.notify(Notice::CapacityAvailable { id: id.clone() });
         }
     }
 

@@ -79,7 +79,7 @@ impl Manager {
         let is_closed = flow.closed;
         match flow.lost.take() {
             Some(why) => {
-                turn.tell_lost(flow.holding(id), why);
+                turn.notify_lost(flow.holding(id), why);
                 self.close(turn, id, None);
             }
             None if is_closed => self.close(turn, id, None),
@@ -117,7 +117,7 @@ impl Manager {
     /// Notifies the owner of a flow of the loss of its reservation. [`Input::Spent`](super::Input::Spent) may report next what it has taken from its buckets.
     pub(super) fn lapse(&mut self, turn: &mut Turn, (held, flow): (Holding, ManagedFlow), why: Loss) {
         self.lapsed.insert(held.id.clone(), Lapsed { flow, why: why.clone() });
-        turn.tell_lost(held, why);
+        turn.notify_lost(held, why);
     }
 
     /// A flow's class is deleted, or could not be: the flow has ended.
@@ -136,13 +136,13 @@ impl Manager {
                 decision.set_ended(ended);
                 turn.answer(DecisionReply { request, decision });
             }
-            (None, _) if decision.is_ok() => turn.tell(Notice::Ended(Box::new(decision))),
+            (None, _) if decision.is_ok() => turn.notify(Notice::Ended(Box::new(decision))),
             // The ledger had taken the reservation back before.
             (None, Some(flow)) => {
                 let released = ReleasedFlow::Flow { interface: flow.interface.clone(), charged: None };
                 let response = Response::Release { id: id.to_owned(), result: Ok(released) };
                 let decision = self.ledger.respond(response, &flow.interface);
-                turn.tell(Notice::Ended(Box::new(decision)));
+                turn.notify(Notice::Ended(Box::new(decision)));
             }
             // It had ended before.
             (None, None) => {}

@@ -166,7 +166,7 @@ impl Manager {
             }
             let now = self.flows.get_mut(&id);
             match (phase, now) {
-                (None, _) if is_lost => turn.tell_lost(held, why()),
+                (None, _) if is_lost => turn.notify_lost(held, why()),
                 (None, _) => {}
                 (Some(FlowPhase::Provisional | FlowPhase::Established), _) if is_lost => {
                     self.lose(turn, held, why());

@@ -77,8 +77,8 @@ impl Turn {
         self.effects.push(effect);
     }
 
-    pub(super) fn tell(&mut self, notice: Notice) {
-        self.push(Effect::Tell(notice));
+    pub(super) fn notify(&mut self, notice: Notice) {
+        self.push(Effect::Notify(notice));
     }
 
     /// Answers with a decision after which the caller has nothing to set up.
@@ -97,10 +97,10 @@ impl Turn {
     }
 
     /// Notifies a flow's owner of the loss of its reservation.
-    pub(super) fn tell_lost(&mut self, held: Holding, why: Loss) {
+    pub(super) fn notify_lost(&mut self, held: Holding, why: Loss) {
         let (id, interface) = (held.id.clone(), held.interface.clone());
         self.record_lost(|| held, &why);
-        self.tell(Notice::Lost(Lost { id, interface, why }));
+        self.notify(Notice::Lost(Lost { id, interface, why }));
     }
 
     pub(super) const fn records(&self) -> bool {

@@ -24,7 +24,7 @@ pub(super) struct ProxyAdmission {
 
 /// What a request or a connection shows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shown<'a> {
+pub(super) struct RequestSubject<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) path: Option<&'a str>,
     pub(super) sni: Option<&'a str>,
@@ -47,11 +47,11 @@ impl ProxyAdmission {
     /// Reserves what the rules say, and gives the rendition that is reserved.
     ///
     /// A request of the same rule as the one before, or of no rule, keeps what is reserved while that lasts.
-    pub(super) async fn admit(&mut self, shown: Shown<'_>) -> Result<Option<String>, ConnectError> {
-        let Shown { host, path, sni } = shown;
+    pub(super) async fn admit(&mut self, shown: RequestSubject<'_>) -> Result<Option<String>, ConnectError> {
+        let RequestSubject { host, path, sni } = shown;
         let (peer, port) = (self.addresses.client.ip(), self.addresses.server.port());
         let rule = self.proxy.rule_for(&ProxySubject { peer, port, host, path, sni });
-        let ask = ask(&self.proxy, rule, peer);
+        let ask = ask_by_rule(&self.proxy, rule, peer);
         match self.rule {
             None => self.reserve(&ask, rule).await?,
             Some(_) if self.flow.decision().is_none() => self.reserve(&ask, rule).await?,
@@ -177,7 +177,7 @@ fn class(proxy: &Proxy, rule: Option<usize>) -> Option<&str> {
 }
 
 /// What a connection of this rule asks for, counted for the client by its address.
-pub(super) fn ask(proxy: &Proxy, rule: Option<usize>, client: IpAddr) -> Ask {
+pub(super) fn ask_by_rule(proxy: &Proxy, rule: Option<usize>, client: IpAddr) -> Ask {
     let ask = match templates(proxy, rule) {
         [] => Ask::default(),
         [only] => Ask::template(only),

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::admission::ask;
+use super::admission::ask_by_rule;
 use super::clock::{duration, micros, now, since, unix_micros};
 use super::datagram_queue::DatagramQueue;
 use super::incoming::Phase;
@@ -107,7 +107,7 @@ async fn serve_session(
     let mut record = ConnectionRecord::new(&served.name, client);
     let port = socket.local_addr().map_or(0, |local| local.port());
     let subject = ProxySubject { peer: client.ip(), port, host: None, path: None, sni: None };
-    let admitted = socket.reserve(client, &ask(proxy, proxy.rule_for(&subject), client.ip())).await;
+    let admitted = socket.reserve(client, &ask_by_rule(proxy, proxy.rule_for(&subject), client.ip())).await;
     record.admission_us = Some(micros(since(began)));
     match admitted {
         Ok(destination) => {

@@ -9,7 +9,7 @@ const MOST_UNANSWERED: usize = 32;
 
 /// A request, as far as its response depends on it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct PendingRequest {
     /// Its response has no body, whatever its headers say.
     pub(super) is_head: bool,
     /// The connection may change to another protocol.
@@ -23,7 +23,7 @@ pub(super) struct Exchange(watch::Sender<State>);
 #[derive(Debug, Default)]
 struct State {
     /// The requests that are not answered, the oldest first.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<PendingRequest>,
     /// The response to the oldest of them has begun.
     has_begun: bool,
     /// The ends of responses are not known any more.
@@ -40,17 +40,17 @@ impl Default for Exchange {
 
 impl Exchange {
     /// A request is passed on. Waits while the origin owes too many answers.
-    pub(super) async fn ask(&self, asked: Asked) {
+    pub(super) async fn note_request(&self, request: PendingRequest) {
         self.wait(|state| state.is_lost || state.asked.len() < MOST_UNANSWERED).await;
         self.0.send_modify(|state| {
             if !state.is_lost {
-                state.asked.push_back(asked);
+                state.asked.push_back(request);
             }
         });
     }
 
     /// The oldest request that is not answered.
-    pub(super) fn oldest(&self) -> Option<Asked> {
+    pub(super) fn oldest(&self) -> Option<PendingRequest> {
         self.0.borrow().asked.front().copied()
     }
 

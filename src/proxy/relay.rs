@@ -64,10 +64,11 @@ pub(super) async fn relay(
     let path = if proxy.splice { DataPath::Splice } else { DataPath::Copy };
     let up = up(upward, client, &mut to_origin, &progress, path);
     let down = down(from_origin.as_ref(), (client, responses), &progress, path);
-    both(up, down, &progress, &Terms { limits: &proxy.limits, phase, has_requests }).await
+    both(up, down, &progress, &RelayContext { limits: &proxy.limits, phase, has_requests }).await
 }
 
-struct Terms<'a> {
+/// What both directions of a relay depend on.
+struct RelayContext<'a> {
     limits: &'a ProxyLimits,
     phase: watch::Receiver<Phase>,
     has_requests: bool,
@@ -85,23 +86,23 @@ async fn both(
     up: impl Future<Output = UpEnd>,
     down: impl Future<Output = Result<(), DownFailed>>,
     progress: &Progress,
-    terms: &Terms<'_>,
+    context: &RelayContext<'_>,
 ) -> RelayEnd {
     let (mut up, mut down) = (pin!(up), pin!(down));
-    let mut phase = terms.phase.clone();
+    let mut phase = context.phase.clone();
     let mut drained = pin!(async {
         // The sender lives as long as the server.
         let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
     });
     let mut drain_ends = pin!(async {
-        let mut phase = terms.phase.clone();
+        let mut phase = context.phase.clone();
         let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
-        sleep(duration(terms.limits.drain)).await;
+        sleep(duration(context.limits.drain)).await;
     });
     let mut state = Waiting::default();
     let mut quiet = Quiet::default();
     loop {
-        let patience = state.patience(terms);
+        let patience = state.patience(context);
         tokio::select! {
             // What has come is passed on before its end is acted on.
             biased;
@@ -123,7 +124,7 @@ async fn both(
             () = &mut drain_ends => return RelayEnd::Drained,
             () = sleep(Quiet::step(patience)) => {
                 if quiet.lasts(progress.passed(), patience)
-                    && let Some(end) = state.after_silence(progress, terms)
+                    && let Some(end) = state.after_silence(progress, context)
                 {
                     return end;
                 }
@@ -151,22 +152,22 @@ impl Waiting {
     }
 
     /// How long nothing may pass.
-    fn patience(&self, terms: &Terms<'_>) -> Duration {
-        if self.draining && terms.has_requests {
+    fn patience(&self, context: &RelayContext<'_>) -> Duration {
+        if self.draining && context.has_requests {
             QUIET
-        } else if self.down_ended && terms.has_requests {
+        } else if self.down_ended && context.has_requests {
             AFTER_ORIGIN
         } else {
-            duration(terms.limits.idle)
+            duration(context.limits.idle)
         }
     }
 
     /// How the relay ends after that time; `None` where it goes on.
-    fn after_silence(&mut self, progress: &Progress, terms: &Terms<'_>) -> Option<RelayEnd> {
-        if terms.has_requests && self.down_ended {
+    fn after_silence(&mut self, progress: &Progress, context: &RelayContext<'_>) -> Option<RelayEnd> {
+        if context.has_requests && self.down_ended {
             return Some(RelayEnd::Closed);
         }
-        if terms.has_requests && self.draining {
+        if context.has_requests && self.draining {
             return progress.is_between_requests().then_some(RelayEnd::Closed);
         }
         Some(RelayEnd::Idle)

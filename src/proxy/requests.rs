@@ -3,11 +3,11 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::admission::{ProxyAdmission, Shown};
+use super::admission::{ProxyAdmission, RequestSubject};
 use super::bad_start::BadStart;
 use super::body::Body;
 use super::clock::{duration, now};
-use super::exchange::Asked;
+use super::exchange::PendingRequest;
 use super::http::{Head, Upgrade};
 use super::progress::{Progress, UpEnd};
 use crate::policy::ProxyLimits;
@@ -17,7 +17,7 @@ pub(super) struct Requests {
     admission: ProxyAdmission,
     limits: ProxyLimits,
     /// The first head, as the origin gets it.
-    first: (Asked, Vec<u8>),
+    first: (PendingRequest, Vec<u8>),
     /// What was read and is not passed on.
     buffer: Vec<u8>,
     /// What is left of the current request.
@@ -58,7 +58,7 @@ impl Requests {
         progress: &Progress,
     ) -> UpEnd {
         let (asked, first) = std::mem::take(&mut self.first);
-        progress.exchange.ask(asked).await;
+        progress.exchange.note_request(asked).await;
         let mut first = Some(first);
         loop {
             let ready = match first.take() {
@@ -131,7 +131,7 @@ impl Requests {
         let most = usize::try_from(self.limits.head.get()).unwrap_or(usize::MAX);
         let parsed = Head::parse(&self.buffer, most).map_err(|bad| UpEnd::BadRequest(bad.into()))?;
         let Some((head, length)) = parsed else { return Ok(None) };
-        let shown = Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None };
+        let shown = RequestSubject { host: head.host.as_deref(), path: Some(&head.path), sni: None };
         let rendition = self.admission.admit(shown).await;
         let rendition = rendition.map_err(|error| {
             let (error, method) = (Box::new(error), head.method.clone());
@@ -144,13 +144,13 @@ impl Requests {
             false => Upgrade::Removed,
         };
         (self.body, self.upgrades) = (head.body, head.upgrades && upgrade == Upgrade::Allowed);
-        progress.exchange.ask(Asked { upgrades: self.upgrades, ..asked(&head) }).await;
+        progress.exchange.note_request(PendingRequest { upgrades: self.upgrades, ..asked(&head) }).await;
         self.passed_on += 1;
         self.deadline = None;
         Ok(Some(head.with_rendition(rendition.as_deref(), upgrade)))
     }
 }
 
-fn asked(head: &Head) -> Asked {
-    Asked { is_head: head.method == "HEAD", upgrades: head.upgrades }
+fn asked(head: &Head) -> PendingRequest {
+    PendingRequest { is_head: head.method == "HEAD", upgrades: head.upgrades }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::body::{Body, Chunk};
-use super::exchange::{Asked, Exchange};
+use super::exchange::{Exchange, PendingRequest};
 
 /// Follows the responses of one connection.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ async fn look(from: &TcpStream) -> Option<(Vec<u8>, bool)> {
 }
 
 /// What these bytes are, at this place of the responses.
-fn find(place: Place, bytes: &[u8], asked: Option<Asked>) -> Found {
+fn find(place: Place, bytes: &[u8], asked: Option<PendingRequest>) -> Found {
     let mut body = match place {
         Place::Head => return asked.map_or(Found::Lost, |asked| head(bytes, asked)),
         Place::Body(body) => body,
@@ -140,7 +140,7 @@ fn find(place: Place, bytes: &[u8], asked: Option<Asked>) -> Found {
 /// The head of a response to this request.
 ///
 /// - **Source**: RFC 9112, section 6.3.
-fn head(bytes: &[u8], asked: Asked) -> Found {
+fn head(bytes: &[u8], asked: PendingRequest) -> Found {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(bytes) {
@@ -188,7 +188,7 @@ fn head(bytes: &[u8], asked: Asked) -> Found {
 mod tests {
     use super::*;
 
-    const GET: Option<Asked> = Some(Asked { is_head: false, upgrades: false });
+    const GET: Option<PendingRequest> = Some(PendingRequest { is_head: false, upgrades: false });
 
     #[test]
     fn a_head_says_where_its_response_ends() {
@@ -201,8 +201,8 @@ mod tests {
                 }
             }
         };
-        let head = Some(Asked { is_head: true, upgrades: false });
-        let upgrade = Some(Asked { is_head: false, upgrades: true });
+        let head = Some(PendingRequest { is_head: true, upgrades: false });
+        let upgrade = Some(PendingRequest { is_head: false, upgrades: true });
         check(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Found::Part(43, Place::End));
         check(GET, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Found::Part(38, Place::End));
         check(head, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Found::Part(38, Place::End));

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::admission::{ProxyAdmission, Shown};
+use super::admission::{ProxyAdmission, RequestSubject};
 use super::answer::{fault, not_enough_bandwidth, service_unavailable};
 use super::bad_start::{BadStart, NoStart};
 use super::client_connections::{ClientConnection, ClientConnections};
@@ -293,12 +293,16 @@ impl Session<'_> {
 }
 
 impl Start {
-    fn shown(&self) -> Shown<'_> {
+    fn shown(&self) -> RequestSubject<'_> {
         match self {
-            Self::Http(head) => Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None },
-            Self::Rtsp(head) => Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None },
-            Self::Tls(name) => Shown { sni: name.as_deref(), ..Shown::default() },
-            Self::Unread => Shown::default(),
+            Self::Http(head) => {
+                RequestSubject { host: head.host.as_deref(), path: Some(&head.path), sni: None }
+            }
+            Self::Rtsp(head) => {
+                RequestSubject { host: head.host.as_deref(), path: Some(&head.path), sni: None }
+            }
+            Self::Tls(name) => RequestSubject { sni: name.as_deref(), ..RequestSubject::default() },
+            Self::Unread => RequestSubject::default(),
         }
     }
 }

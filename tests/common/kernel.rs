@@ -50,8 +50,8 @@ impl TestKernel {
                 Effect::Answer { answer, .. } => {
                     assert_eq!(answered.replace(*answer), None, "one answer");
                 }
-                Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
-                Effect::Tell(notice) => self.told.push(words(notice)),
+                Effect::Notify(Notice::Ended(decision)) => self.ended.push(*decision),
+                Effect::Notify(notice) => self.told.push(words(notice)),
                 Effect::Leave { index, interface, root } => {
                     assert_eq!(index, INDEX);
                     self.told.push(format!("{interface} is left, with a tree: {}", root.is_some()));

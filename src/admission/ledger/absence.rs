@@ -11,21 +11,21 @@ use crate::policy::{PeerTimeouts, Timeout};
 /// The flows whose peers are silent or accept nothing, by slot. At most as many as there are flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbsentPeers {
-    absences: BTreeMap<u32, (Rank, Absence)>,
+    absences: BTreeMap<u32, (Rank, PeerAbsence)>,
     /// When the flows end, at one moment in the order in which they were admitted.
     due: BTreeSet<(Moment, Rank)>,
 }
 
 /// Since when a flow is without its peer, and when it ends for that.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Absence {
+pub(crate) struct PeerAbsence {
     pub(crate) silent: Option<Moment>,
     pub(crate) stalled: Option<Moment>,
     /// `None` where its timeouts are off.
     pub(crate) end: Option<(Moment, PeerLoss)>,
 }
 
-impl Absence {
+impl PeerAbsence {
     /// The same under these timeouts.
     pub(crate) fn under(self, timeouts: PeerTimeouts) -> Self {
         let at = |since: Option<Moment>, timeout: Timeout, loss| {
@@ -45,24 +45,24 @@ impl AbsentPeers {
 
     /// The flow in a slot has its peer again, or has ended.
     pub(crate) fn remove(&mut self, slot: u32) {
-        if let Some((rank, Absence { end: Some((at, _)), .. })) = self.absences.remove(&slot) {
+        if let Some((rank, PeerAbsence { end: Some((at, _)), .. })) = self.absences.remove(&slot) {
             self.due.remove(&(at, rank));
         }
     }
 
-    pub(crate) fn insert(&mut self, rank: Rank, absence: Absence) {
+    pub(crate) fn insert(&mut self, rank: Rank, absence: PeerAbsence) {
         self.remove(rank.slot());
         self.absences.insert(rank.slot(), (rank, absence));
         self.due.extend(absence.end.map(|(at, _)| (at, rank)));
     }
 
     /// Since when the flow in a slot is without its peer.
-    pub(crate) fn get(&self, slot: u32) -> Option<Absence> {
+    pub(crate) fn get(&self, slot: u32) -> Option<PeerAbsence> {
         self.absences.get(&slot).map(|(_, absence)| *absence)
     }
 
     /// The flows that are without their peers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Rank, Absence)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Rank, PeerAbsence)> {
         self.absences.values().copied()
     }
 

@@ -12,7 +12,7 @@ use crate::admission::totals::{ClassTotals, Totals};
 type Pair = (u32, u32);
 
 #[derive(Clone, Copy, Default)]
-struct Held {
+struct HeldByClass {
     reserved: Both<u64>,
     flows: usize,
 }
@@ -23,7 +23,7 @@ impl Ledger {
     ///
     /// Costs time in proportion to the number of flows.
     pub fn class_totals(&self) -> Vec<ClassTotals> {
-        let mut held: BTreeMap<Pair, Held> = BTreeMap::new();
+        let mut held: BTreeMap<Pair, HeldByClass> = BTreeMap::new();
         for entry in self.flows.slots().map(|slot| self.flows.entry(slot)) {
             if let Some(held) = add(&mut held, &entry.footprint, self.now) {
                 held.flows += 1;
@@ -69,7 +69,11 @@ impl Ledger {
 }
 
 /// Adds what a footprint takes now to what its class holds; `None` where it has no class.
-fn add<'a>(held: &'a mut BTreeMap<Pair, Held>, footprint: &Footprint, now: Moment) -> Option<&'a mut Held> {
+fn add<'a>(
+    held: &'a mut BTreeMap<Pair, HeldByClass>,
+    footprint: &Footprint,
+    now: Moment,
+) -> Option<&'a mut HeldByClass> {
     let held = held.entry((footprint.interface, footprint.class?)).or_default();
     let whole = [footprint.whole()];
     for step in footprint.steps.as_deref().unwrap_or(&whole) {

@@ -108,7 +108,7 @@ impl Arguments {
     }
 
     /// What the flow is to get.
-    pub(super) fn ask(&self) -> Ask {
+    pub(super) fn to_ask(&self) -> Ask {
         let what = match (&self.template[..], self.send, self.receive) {
             ([], None, None) => What::ByRule,
             ([], send, receive) => What::Qos(Box::new(Qos {

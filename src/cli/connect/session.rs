@@ -50,7 +50,7 @@ impl Session<'_> {
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<Connection, ConnectError> {
         let mut tried = Err(none());
         for address in addresses {
-            tried = self.host.connector().connect(*address, &self.arguments.ask()).await;
+            tried = self.host.connector().connect(*address, &self.arguments.to_ask()).await;
             if !matches!(tried, Err(ConnectError::Kernel(_))) {
                 break;
             }
@@ -63,7 +63,7 @@ impl Session<'_> {
     async fn connect_udp(&self, addresses: &[SocketAddr]) -> Result<DatagramConnection, ConnectError> {
         let mut tried = Err(none());
         for address in addresses {
-            tried = self.host.connector().connect_udp(*address, &self.arguments.ask()).await;
+            tried = self.host.connector().connect_udp(*address, &self.arguments.to_ask()).await;
             if !matches!(tried, Err(ConnectError::Kernel(_))) {
                 break;
             }
@@ -76,7 +76,7 @@ impl Session<'_> {
     /// Accepts one connection.
     async fn accept(&self, addresses: &[SocketAddr]) -> Result<Connection, ConnectError> {
         let address = *addresses.first().ok_or_else(none)?;
-        let listener = self.host.listen(address, self.arguments.ask()).await?;
+        let listener = self.host.listen(address, self.arguments.to_ask()).await?;
         let local = listener.local_addr().map_err(|cause| failed("getsockname", address, cause))?;
         self.screen.listening(local);
         match listener.accept().await {
@@ -107,7 +107,7 @@ impl Session<'_> {
         first.truncate(length);
         socket.connect(peer).await.map_err(|cause| failed("connect", peer, cause))?;
         let connection = self.host.adopt(socket)?;
-        connection.flow().reserve(&self.arguments.ask()).await?;
+        connection.flow().reserve(&self.arguments.to_ask()).await?;
         self.report(connection.flow());
         Ok((connection, first))
     }

@@ -9,7 +9,7 @@ use super::fallback::Fallback;
 use crate::policy::Policy;
 
 /// How a client goes on without the daemon, and whether the daemon may be starting again.
-pub(super) struct Absence {
+pub(super) struct DaemonAbsence {
     /// Whether the client's own policy decides, and not the daemon's.
     is_own: bool,
     state: Mutex<AbsenceState>,
@@ -33,7 +33,7 @@ enum Contact {
 /// How long after its end a daemon may be starting again: requests wait so long for the next one.
 const RESTART: Duration = Duration::from_secs(5);
 
-impl Absence {
+impl DaemonAbsence {
     /// As this policy of the client says; without one, as the daemon says later.
     pub(super) fn of(own: Option<&Policy>) -> Self {
         let fallback = own.and_then(Fallback::of);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn requests_wait_for_the_next_daemon_for_so_long() {
-        let absence = Absence::of(None);
+        let absence = DaemonAbsence::of(None);
         let at = |micros| Moment::START.saturating_add(Micros::new(micros));
         absence.ended(at(1));
         assert!(!absence.may_restart(at(1)), "it was never there");
@@ -105,12 +105,12 @@ mod tests {
     #[test]
     fn the_client_s_own_policy_counts_and_else_the_last_word_of_the_daemon() {
         let text = policy("best_effort").for_clients().expect("a part for clients").effective();
-        let absence = Absence::of(None);
+        let absence = DaemonAbsence::of(None);
         absence.told(Some(&text));
         assert!(absence.fallback().is_some());
         absence.told(None);
         assert!(absence.fallback().is_none(), "the next daemon has clients refuse");
-        let refusing = Absence::of(Some(&policy("refuse")));
+        let refusing = DaemonAbsence::of(Some(&policy("refuse")));
         refusing.told(Some(&text));
         assert!(refusing.fallback().is_none());
     }

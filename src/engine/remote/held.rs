@@ -43,12 +43,12 @@ pub(super) struct HeldFlow {
 }
 
 /// A request without an answer, which a loss may overtake.
-pub(super) struct Requested<'a>(&'a HeldFlows);
+pub(super) struct UnansweredRequest<'a>(&'a HeldFlows);
 
 impl HeldFlows {
-    pub(super) fn request(&self) -> Requested<'_> {
+    pub(super) fn request(&self) -> UnansweredRequest<'_> {
         self.lock().requested += 1;
-        Requested(self)
+        UnansweredRequest(self)
     }
 
     /// A reservation was granted. It may be lost already.
@@ -196,7 +196,7 @@ impl HeldFlows {
     }
 }
 
-impl Drop for Requested<'_> {
+impl Drop for UnansweredRequest<'_> {
     fn drop(&mut self) {
         let mut table = self.0.lock();
         table.requested -= 1;

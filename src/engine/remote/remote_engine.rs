@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::absence::Absence;
+use super::absence::DaemonAbsence;
 use super::calls::DecidedCall;
 use super::connection::{DaemonConnection, OnReply, failure};
 use super::error::DaemonError;
@@ -59,7 +59,7 @@ pub struct RemoteEngine {
     subscribers: Mutex<Vec<OnOvercommitment>>,
     tasks: Mutex<Tasks>,
     /// How it goes on without the daemon.
-    absence: Absence,
+    absence: DaemonAbsence,
 }
 
 #[derive(Default)]
@@ -124,7 +124,7 @@ impl RemoteEngine {
             clock: ManagerClock::start(),
             subscribers: Mutex::default(),
             tasks: Mutex::default(),
-            absence: Absence::of(policy),
+            absence: DaemonAbsence::of(policy),
         });
         let me = Weak::clone(&engine.me);
         let lose = move |id: &str, why| {

@@ -95,10 +95,10 @@ impl Rung {
 
     /// What a service sends to its viewers, and asks for them.
     pub fn rendition(&self) -> MediaRendition {
-        MediaRendition { media: self.media.clone(), ask: self.ask() }
+        MediaRendition { media: self.media.clone(), ask: self.ask_of_viewer() }
     }
 
-    fn ask(&self) -> Ask {
+    fn ask_of_viewer(&self) -> Ask {
         let what = match self.qos {
             Some(qos) => What::Qos(Box::new(qos)),
             None => What::Template(self.name.clone()),

@@ -16,11 +16,11 @@ use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 /// Asks the thread, which ends with this value.
 #[derive(Clone, Debug)]
 pub struct DescriptorTaker {
-    asks: Sender<Asked>,
+    asks: Sender<DescriptorRequest>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct DescriptorRequest {
     /// The caller keeps it open until it has its answer.
     process: RawFd,
     descriptor: u32,
@@ -56,7 +56,7 @@ impl DescriptorTaker {
     pub(in crate::linux) fn copy(&self, process: &OwnedFd, descriptor: u32) -> Result<OwnedFd, Errno> {
         let (reply, answer) = sync_channel(1);
         // A thread that has panicked answers nothing.
-        let _ = self.asks.send(Asked { process: process.as_raw_fd(), descriptor, reply });
+        let _ = self.asks.send(DescriptorRequest { process: process.as_raw_fd(), descriptor, reply });
         answer.recv().unwrap_or(Err(Errno::ESRCH))
     }
 }
@@ -80,8 +80,8 @@ fn confine_thread() -> Result<(), KernelFailure> {
     SystemCallFilter::of_taker().install().map(drop)
 }
 
-fn serve(asked: &Receiver<Asked>) {
-    while let Ok(Asked { process, descriptor, reply }) = asked.recv() {
+fn serve(asked: &Receiver<DescriptorRequest>) {
+    while let Ok(DescriptorRequest { process, descriptor, reply }) = asked.recv() {
         // The caller waits for it.
         let _ = reply.send(copy_descriptor(process, descriptor));
     }
