@@ -34,7 +34,9 @@ pub(super) fn attach(
         }
     };
     let class = admitted.class;
-    let tied = || tie((&server.holdings, sockets), (id, admitted), (socket, &descriptor));
+    let tie =
+        SocketTie { holdings: &server.holdings, sockets, id, admitted, socket, descriptor: &descriptor };
+    let tied = || tie.make();
     match class {
         Some(class) => server.marks.mark((socket.cookie, class), (id, socket.is_bound), tied)?,
         None => tied()?,
@@ -42,26 +44,35 @@ pub(super) fn attach(
     Ok(Attached { cookie: socket.cookie, class, dscp: admitted.dscp })
 }
 
-/// Known before the descriptor is closed, so that its end cannot be missed.
-fn tie(
-    (holdings, sockets): (&Reservations, &dyn HostSockets),
-    (id, admitted): (&str, &Admitted),
-    (socket, descriptor): (PassedSocket, &OwnedFd),
-) -> Result<(), ControlError> {
-    let held = HeldSocket { cookie: socket.cookie, is_listed: socket.is_bound };
-    if !holdings.attach(id, held) {
-        let problem = "another reservation has this socket".to_owned();
-        return Err(ControlError::Descriptor { problem });
+/// A reservation, and the socket that it is to live with.
+struct SocketTie<'a> {
+    holdings: &'a Reservations,
+    sockets: &'a dyn HostSockets,
+    id: &'a str,
+    admitted: &'a Admitted,
+    socket: PassedSocket,
+    descriptor: &'a OwnedFd,
+}
+
+impl SocketTie<'_> {
+    /// Ties them before the descriptor is closed, so that the end of the socket cannot be missed.
+    fn make(&self) -> Result<(), ControlError> {
+        let Self { holdings, sockets, id, admitted, socket, descriptor } = *self;
+        let held = HeldSocket { cookie: socket.cookie, is_listed: socket.is_bound };
+        if !holdings.attach(id, held) {
+            let problem = "another reservation has this socket".to_owned();
+            return Err(ControlError::Descriptor { problem });
+        }
+        // A flow without a class leaves the socket as it is: without privileges nothing could be set.
+        if admitted.class.is_none() && admitted.dscp.is_none() {
+            return Ok(());
+        }
+        let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
+        sockets.mark((socket, descriptor), mark).map_err(|failure| {
+            holdings.detach(id);
+            ControlError::Kernel { failure }
+        })
     }
-    // A flow without a class leaves the socket as it is: without privileges nothing could be set.
-    if admitted.class.is_none() && admitted.dscp.is_none() {
-        return Ok(());
-    }
-    let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
-    sockets.mark((socket, descriptor), mark).map_err(|failure| {
-        holdings.detach(id);
-        ControlError::Kernel { failure }
-    })
 }
 
 /// Releases the reservations whose sockets end, until the kernel reports no more ends.

@@ -21,20 +21,29 @@ pub(super) struct StateKeeper {
     pub(super) grace: Duration,
 }
 
+/// What is written down, where, and what was found there.
+pub(super) struct KeeperParts<'a> {
+    pub(super) journal: Arc<Journal>,
+    /// The path of the state file.
+    pub(super) path: PathBuf,
+    /// What tells this system from others.
+    pub(super) system: String,
+    pub(super) engine: &'a Arc<LocalEngine>,
+    pub(super) holdings: &'a Arc<Reservations>,
+    pub(super) recovered: Recovered,
+    /// How long what was recovered waits for its clients.
+    pub(super) grace: Duration,
+}
+
 /// How long reservations wait for their clients where the policy does not say.
 const GRACE: Duration = Duration::from_secs(30);
 
 impl StateKeeper {
-    /// Writes down what is held, from now on: to a file, with what tells this system from others.
+    /// Writes down what is held, from now on.
     ///
     /// - **Errors**: the thread that writes cannot be started.
-    pub(super) fn start(
-        journal: Arc<Journal>,
-        (path, system): (PathBuf, String),
-        (engine, holdings): (&Arc<LocalEngine>, &Arc<Reservations>),
-        recovered: Recovered,
-        grace: Duration,
-    ) -> Result<Self, KernelFailure> {
+    pub(super) fn start(parts: KeeperParts<'_>) -> Result<Self, KernelFailure> {
+        let KeeperParts { journal, path, system, engine, holdings, recovered, grace } = parts;
         let writer = journal.write(path, system, lines(engine, holdings));
         let writer = writer.map_err(|error| KernelCall("clone").failed("thread gqos-state", error))?;
         Ok(Self { journal, writer, recovered, grace })

@@ -18,7 +18,7 @@ use super::core::{Core, Parts, serve_client};
 use super::error::DaemonStartError;
 #[cfg(feature = "cli")]
 use super::http::{BoundEndpoint, HttpEndpoint};
-use super::keeper::{StateKeeper, grace};
+use super::keeper::{KeeperParts, StateKeeper, grace};
 use super::notifications::tell_stopping;
 use super::options::DaemonOptions;
 use super::peer::Peer;
@@ -96,8 +96,9 @@ impl Daemon {
             recovery: Recovery::read(&state, &system),
         };
         let Core { server, journal, recovered, audit } = Core::start(parts).await?;
-        let of = (&server.engine, &server.holdings);
-        let state = StateKeeper::start(journal, (state, system), of, recovered, grace)?;
+        let (engine, holdings) = (&server.engine, &server.holdings);
+        let state = KeeperParts { journal, path: state, system, engine, holdings, recovered, grace };
+        let state = StateKeeper::start(state)?;
         #[cfg(feature = "cli")]
         let http = http.map(|bound| bound.start(Arc::clone(&server))).transpose()?;
         Ok(Self {

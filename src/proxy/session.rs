@@ -74,6 +74,16 @@ pub(super) async fn serve(served: &Served, connection: Connection) -> Connection
     record
 }
 
+/// What is known of a connection when it is passed on.
+struct Opening {
+    start: Start,
+    /// What was read, and is not in `start`.
+    buffer: Vec<u8>,
+    /// The one that was granted.
+    rendition: Option<String>,
+    admission: ProxyAdmission,
+}
+
 impl Session<'_> {
     fn end(&mut self, end: ConnectionEnd, detail: Option<String>) {
         (self.record.end, self.record.detail) = (end, detail);
@@ -117,7 +127,8 @@ impl Session<'_> {
             Err(error) => return self.no_origin(incoming.connection, &start, error).await,
         };
         let Incoming { connection, buffer, .. } = incoming;
-        self.pass(connection, origin, (start, buffer, rendition), admission).await;
+        let opening = Opening { start, buffer, rendition, admission };
+        self.pass(connection, origin, opening).await;
         if let Some(rendition) = flow.rendition() {
             self.record.rendition = Some(rendition);
         }
@@ -164,8 +175,7 @@ impl Session<'_> {
         &mut self,
         connection: Connection,
         mut origin: TcpStream,
-        (start, buffer, rendition): (Start, Vec<u8>, Option<String>),
-        admission: ProxyAdmission,
+        Opening { start, buffer, rendition, admission }: Opening,
     ) {
         let limits = &self.served.proxy.limits;
         let mut upward = match start {

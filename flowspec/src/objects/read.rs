@@ -228,7 +228,8 @@ impl Body<'_> {
         };
         let descriptors = bytes.chunks_exact(size).enumerate();
         let descriptors = descriptors.map(|(nth, bytes)| {
-            flow_descriptor(bytes, offset + nth * size, (self.object.index, nth), self.abi, tail)
+            let place = DescriptorPlace { offset: offset + nth * size, index: self.object.index, nth };
+            flow_descriptor(bytes, place, self.abi, tail)
         });
         descriptors.collect::<Result<_, _>>().map(Pointee::Inside)
     }
@@ -400,13 +401,24 @@ impl Body<'_> {
     }
 }
 
+/// Where a flow descriptor is.
+#[derive(Clone, Copy)]
+struct DescriptorPlace {
+    /// In bytes from the start of the objects, as of every field.
+    offset: usize,
+    /// The number of its object.
+    index: usize,
+    /// Its number in the list of that object.
+    nth: usize,
+}
+
 fn flow_descriptor(
     bytes: &[u8],
-    offset: usize,
-    (index, nth): (usize, usize),
+    place: DescriptorPlace,
     abi: Abi,
     tail: &mut Tail<'_>,
 ) -> Result<FlowDescriptor, Invalid> {
+    let DescriptorPlace { offset, index, nth } = place;
     let raw = RawFlowspec::from_words(words_of(bytes, 0));
     let flowspec = checked_flowspec(&raw, None).map_err(|error| {
         let name = format!("provider_specific[{index}].flow_desc_list[{nth}].flowspec");

@@ -119,20 +119,38 @@ impl Policy {
                     duplicate(problems, "interface.\"*\"", place, first.place);
                 }
             } else {
-                define(problems, "interface", &mut self.interfaces, (name, interface), |i| &i.place);
+                define(
+                    problems,
+                    &mut self.interfaces,
+                    Definition { kind: "interface", name, value: interface },
+                    |i| &i.place,
+                );
             }
         }
         for (name, section) in named(&top, &TEMPLATES) {
             let template = template(section);
-            define(problems, "template", &mut self.templates, (name, template), |t| &t.place);
+            define(
+                problems,
+                &mut self.templates,
+                Definition { kind: "template", name, value: template },
+                |t| &t.place,
+            );
         }
         for (name, section) in named(&top, &CLASSES) {
-            define(problems, "class", &mut self.classes, (name, class(section)), |c| &c.place);
+            define(
+                problems,
+                &mut self.classes,
+                Definition { kind: "class", name, value: class(section) },
+                |c| &c.place,
+            );
         }
         for (name, section) in named(&top, &GROUPS) {
-            define(problems, "group", &mut self.groups, (name, group(section, &mut references)), |g| {
-                &g.place
-            });
+            define(
+                problems,
+                &mut self.groups,
+                Definition { kind: "group", name, value: group(section, &mut references) },
+                |g| &g.place,
+            );
         }
         for (name, section) in named(&top, &CLIENTS) {
             let client = client(section, name);
@@ -146,7 +164,12 @@ impl Policy {
         }
         for (name, section) in named(&top, &PROXIES) {
             if let Some(proxy) = proxy(section, &mut references) {
-                define(problems, "proxy", &mut self.proxies, (name, proxy), |proxy| &proxy.place);
+                define(
+                    problems,
+                    &mut self.proxies,
+                    Definition { kind: "proxy", name, value: proxy },
+                    |proxy| &proxy.place,
+                );
             }
         }
         // Patterns are tried in the order of the files, which a TOML table may not keep.
@@ -291,14 +314,21 @@ impl NamedTables {
     }
 }
 
+/// A table of its own: `[kind.name]`.
+struct Definition<'a, T> {
+    kind: &'a str,
+    name: String,
+    value: T,
+}
+
 /// Adds a definition, or notes that it is a second one.
 fn define<T>(
     problems: &Problems,
-    kind: &str,
     map: &mut BTreeMap<String, T>,
-    (name, value): (String, T),
+    definition: Definition<'_, T>,
     place: impl Fn(&T) -> &Place,
 ) {
+    let Definition { kind, name, value } = definition;
     if let Some(first) = map.get(&name) {
         duplicate(problems, &format!("{kind}.{name}"), place(&value).clone(), place(first).clone());
     } else {
