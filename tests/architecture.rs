@@ -43,7 +43,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &["policy", "admission", "tc", "failure", "kernel"]),
     ("manager", &["policy", "admission", "tc", "telemetry", "failure", "kernel"]),
     ("scenario", &["policy", "admission", "manager", "telemetry", "failure", "kernel"]),
-    ("control", &["policy", "admission", "tc", "manager", "telemetry", "failure", "kernel"]),
+    ("control", &["policy", "admission", "tc", "manager", "failure", "kernel"]),
     ("linux", &["tc", "failure", "kernel"]),
     ("doctor", &["tc", "linux", "lab", "failure", "kernel"]),
     (
