@@ -114,7 +114,7 @@ pub struct ReportedProblem {
     pub code: String,
     /// What is wrong, in a sentence.
     pub message: String,
-    /// The file.
+    /// The path of the file that has it.
     pub file: String,
     /// The line, from 1.
     pub line: usize,

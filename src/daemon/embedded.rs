@@ -34,9 +34,9 @@ pub struct EmbeddedDaemon {
 
 /// What an embedded daemon is started with.
 pub struct EmbeddedOptions {
-    /// Its policy.
+    /// In place of the files of a policy, of which it has none.
     pub policy: Policy,
-    /// Traffic control.
+    /// Carries out traffic control.
     pub kernel: Arc<dyn Kernel>,
     /// The sockets of its clients.
     pub sockets: Arc<dyn HostSockets>,
@@ -149,7 +149,7 @@ impl EmbeddedDaemon {
         shown.into_iter().map(flow).collect()
     }
 
-    /// The engine.
+    /// Its engine, for a look at flows and trees past the protocol.
     pub fn engine(&self) -> &Arc<LocalEngine> {
         &self.server.engine
     }

@@ -279,7 +279,7 @@ impl Reservations {
         ids
     }
 
-    /// Waits until sockets may have ended unseen that no connection stands for any more.
+    /// Waits until the connection of a client has ended whose reservations live with sockets that may have ended unseen.
     pub(super) async fn doubted(&self) {
         self.doubt.notified().await;
     }
@@ -289,7 +289,8 @@ impl Reservations {
         self.state().sockets.keys().copied().collect()
     }
 
-    /// Of the sockets that were known before the kernel listed all that live, releases those that are not among these.
+    /// Releases the reservations whose sockets have ended: those in `known`, which had reservations before the kernel listed
+    /// the `live` ones, and are not among them.
     pub(super) fn keep_live(&self, known: &HashSet<u64>, live: &HashSet<u64>) {
         let mut state = self.state();
         let open = state.open.clone();
@@ -348,7 +349,7 @@ impl Reservations {
         self.state().waiting.contains_key(id)
     }
 
-    /// The reservations that follow an id in the order of their ids: no more than these are copied, and nothing waits for longer.
+    /// The reservations behind an id in the order of ids, at most `most`. Only these are copied while the lock is held.
     pub(super) fn shown_after(&self, after: Option<&str>, most: usize) -> Vec<ShownReservation> {
         let state = self.state();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

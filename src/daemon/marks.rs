@@ -29,16 +29,16 @@ struct Marked {
 #[derive(Clone, Copy)]
 struct Mark {
     class: Handle,
-    /// Whether the kernel has listed it: then it is listed for as long as it lives.
+    /// Whether the kernel has listed the socket. From then on, the kernel lists it until it ends.
     is_listed: bool,
-    /// Which time that it was marked.
+    /// Counts the marks that this table was given: a later mark has a larger number.
     number: u64,
 }
 
 /// How often marked sockets without a reservation are looked for.
 const STEP: Duration = Duration::from_secs(1);
 
-/// After how many of these steps those are looked at again which had kept their marks.
+/// After how many of these steps the sockets that still had their marks are looked at again.
 const AGAIN: u32 = 10;
 
 /// Sockets of the daemon's network namespace that send to classes of flows already, since a daemon or a program before this
@@ -101,8 +101,9 @@ impl Marks {
         self.lock().sockets.keys().copied().collect()
     }
 
-    /// Of the sockets that were known before the kernel listed all that live, forgets those that are not among these. One that
-    /// was never listed may be neither bound nor connected, and live.
+    /// Forgets the sockets that have ended: those in `known`, which were marked before the kernel listed the `live` ones, and
+    /// are not among them. A socket that the kernel has never listed is kept, since it lists none before it is bound or
+    /// connected.
     pub(super) fn keep_live(&self, known: &HashSet<u64>, live: &HashSet<u64>) {
         let mut marked = self.lock();
         let mut ended = Vec::new();

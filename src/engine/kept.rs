@@ -60,7 +60,7 @@ pub struct KeptReservation {
 pub struct KeptReservations {
     /// The groups that clients have made.
     pub groups: Vec<GroupRequest>,
-    /// The flows.
+    /// In the order in which they are granted again.
     pub flows: Vec<KeptReservation>,
     /// The sockets that send to classes of flows, by their cookies, whether or not a flow has the class.
     pub marked: Vec<(u64, Handle)>,

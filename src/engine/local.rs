@@ -78,7 +78,7 @@ impl LocalEngine {
         Self::start_with(policy, kernel, kept, Some(audit)).await
     }
 
-    /// The same on another kernel, for simulations and tests.
+    /// [`start`](Self::start) on another kernel, for simulations and tests.
     ///
     /// - **Errors**: the kernel's.
     pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, EngineError> {
@@ -86,8 +86,9 @@ impl LocalEngine {
         Ok(engine)
     }
 
-    /// The same where an engine has ended without removing what it had programmed: its reservations are granted again, with
-    /// the classes that they have in the kernel, which are not touched. What becomes of each, in their order.
+    /// [`start_on`](Self::start_on) where an engine has ended without removing what it had programmed: its reservations are
+    /// granted again, with the classes that they have in the kernel, which are not touched. Returns what becomes of each, in
+    /// their order.
     ///
     /// - **Errors**: the kernel's.
     pub async fn start_keeping(

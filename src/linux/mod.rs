@@ -2,7 +2,7 @@
 //!
 //! Takes values (operations, addresses, options) and returns values, or a
 //! [`KernelFailure`](crate::failure::KernelFailure) with the call, its object and the error number. Knows no policy
-//! and no flows, and holds no lock.
+//! and no flows. Its only locks are inside of a [`Netlink`], for the calls that share it.
 //!
 //! The types, by purpose:
 //!

@@ -1,4 +1,4 @@
-//! Flows that outlive the process that admitted them: what is to be known of one, and its admission by the next process.
+//! Flows that outlive the process that admitted them: what the next process needs to know of one, and how it admits it.
 
 use flowspec::{Moment, Qos};
 
@@ -10,7 +10,7 @@ use super::turn::Turn;
 use crate::admission::{Decision, Operation};
 use crate::tc::{ClassBlock, Handle};
 
-/// What is to be known of a flow to admit it again, beside its id and what its owner alone knows.
+/// What another process needs to admit a flow again, besides its id and what only its owner knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeptFlow {
     /// The name of the link that it is charged on.

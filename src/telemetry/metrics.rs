@@ -29,7 +29,7 @@ pub struct Metrics {
     pub interfaces: Vec<InterfaceMetrics>,
     /// What each class holds of each interface.
     pub classes: Vec<ClassMetrics>,
-    /// The groups.
+    /// Those that come first by name, as many as a collector gets.
     pub groups: Vec<GroupMetrics>,
     /// How many groups there are besides these.
     pub groups_left_out: usize,

@@ -167,8 +167,8 @@ impl<'a> FitContext<'a> {
 }
 
 impl Account {
-    /// Whether a footprint fits, which is not booked; `old` is what it stands in for, not booked either.
-    /// A constraint is violated only where it would be made worse.
+    /// Whether a footprint fits. Neither it nor `old`, the footprint that it replaces, is booked while this is called.
+    /// A constraint that `old` violates already refuses only a footprint that is larger there.
     ///
     /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
     pub(crate) fn check(

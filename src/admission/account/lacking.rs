@@ -8,8 +8,8 @@ use super::resource::Resource;
 use super::state::Account;
 
 impl Account {
-    /// What is too scarce for a footprint, which is not booked; `old` is what it stands in for, not booked either. It is
-    /// empty where [`check`](Self::check) admits the footprint.
+    /// What is too scarce for a footprint: nothing where [`check`](Self::check) admits it. Neither the footprint nor `old`,
+    /// which it replaces, is booked while this is called.
     pub(crate) fn lacked(
         &self,
         context: &FitContext<'_>,
