@@ -119,38 +119,21 @@ impl Policy {
                     duplicate(problems, "interface.\"*\"", place, first.place);
                 }
             } else {
-                define(
-                    problems,
-                    &mut self.interfaces,
-                    Definition { kind: "interface", name, value: interface },
-                    |i| &i.place,
-                );
+                define(problems, &mut self.interfaces, Definition::of("interface", name, interface), |i| {
+                    &i.place
+                });
             }
         }
         for (name, section) in named(&top, &TEMPLATES) {
             let template = template(section);
-            define(
-                problems,
-                &mut self.templates,
-                Definition { kind: "template", name, value: template },
-                |t| &t.place,
-            );
+            define(problems, &mut self.templates, Definition::of("template", name, template), |t| &t.place);
         }
         for (name, section) in named(&top, &CLASSES) {
-            define(
-                problems,
-                &mut self.classes,
-                Definition { kind: "class", name, value: class(section) },
-                |c| &c.place,
-            );
+            define(problems, &mut self.classes, Definition::of("class", name, class(section)), |c| &c.place);
         }
         for (name, section) in named(&top, &GROUPS) {
-            define(
-                problems,
-                &mut self.groups,
-                Definition { kind: "group", name, value: group(section, &mut references) },
-                |g| &g.place,
-            );
+            let group = group(section, &mut references);
+            define(problems, &mut self.groups, Definition::of("group", name, group), |g| &g.place);
         }
         for (name, section) in named(&top, &CLIENTS) {
             let client = client(section, name);
@@ -164,12 +147,7 @@ impl Policy {
         }
         for (name, section) in named(&top, &PROXIES) {
             if let Some(proxy) = proxy(section, &mut references) {
-                define(
-                    problems,
-                    &mut self.proxies,
-                    Definition { kind: "proxy", name, value: proxy },
-                    |proxy| &proxy.place,
-                );
+                define(problems, &mut self.proxies, Definition::of("proxy", name, proxy), |p| &p.place);
             }
         }
         // Patterns are tried in the order of the files, which a TOML table may not keep.
@@ -319,6 +297,12 @@ struct Definition<'a, T> {
     kind: &'a str,
     name: String,
     value: T,
+}
+
+impl<'a, T> Definition<'a, T> {
+    const fn of(kind: &'a str, name: String, value: T) -> Self {
+        Self { kind, name, value }
+    }
 }
 
 /// Adds a definition, or notes that it is a second one.
