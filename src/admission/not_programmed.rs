@@ -18,7 +18,7 @@ pub enum NotProgrammed {
     ForeignRoot {
         /// The kind of qdisc, as in `tc qdisc show`.
         kind: String,
-        /// Its handle.
+        /// `major:`; zero for a qdisc that the kernel has made.
         handle: Handle,
     },
     /// Another program's qdisc is at the root. The policy says `takeover = true`, and the qdisc could not be restored.
@@ -28,7 +28,7 @@ pub enum NotProgrammed {
     ForeignRootNotSavable {
         /// The kind of qdisc, as in `tc qdisc show`.
         kind: String,
-        /// Its handle.
+        /// `major:`; zero for a qdisc that the kernel has made.
         handle: Handle,
         /// The part of its tree that a dump does not describe as a whole: `its red 10:`.
         part: String,

@@ -127,7 +127,7 @@ pub struct FlowRecord {
     pub interface: String,
     /// What it takes from its budgets, in bytes per second.
     pub charged: Both<Rate>,
-    /// Its group.
+    /// The name of the group whose reservation it shares.
     pub group: Option<String>,
     /// Its class in the kernel, in `tc`'s notation.
     pub class: Option<Handle>,
@@ -316,7 +316,7 @@ pub struct ServiceInfo {
     pub vendor: String,
     /// Its name.
     pub product: String,
-    /// Its version.
+    /// Of the program: `0.1.0`.
     pub version: String,
     /// Where it is described.
     pub url: String,

@@ -73,7 +73,7 @@ pub enum Difference {
     /// A difference that another version of gqos has written.
     #[error("{text}")]
     Described {
-        /// Its text.
+        /// As that version has written it.
         text: String,
     },
 }

@@ -109,7 +109,7 @@ pub enum Input {
     SocketMarked {
         /// Its cookie.
         socket: u64,
-        /// The class.
+        /// By the socket's SO_PRIORITY.
         class: Handle,
         /// The id of the flow that has the class; `None` where that is not known: then the class is that of any interface.
         flow: Option<String>,
@@ -118,7 +118,7 @@ pub enum Input {
     SocketUnmarked {
         /// Its cookie.
         socket: u64,
-        /// The class.
+        /// The one that the socket was marked with.
         class: Handle,
     },
     /// The kernel sends a flow's packets by another interface from now on: the flow is requested there as it is, and has

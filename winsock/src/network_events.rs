@@ -24,7 +24,7 @@ pub(crate) const EVENT_KINDS: usize = 10;
 /// - **Source**: WSANETWORKEVENTS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NetworkEvents {
-    /// The events.
+    /// Those that have happened since the last call.
     pub events: EventSet,
     /// The error of each event, at the index of the event's bit.
     pub errors: [Option<Wsa>; EVENT_KINDS],

@@ -101,7 +101,7 @@ pub struct Differing {
     pub kind: ComparedKind,
     /// The first template that was asked for.
     pub template: Option<String>,
-    /// The class.
+    /// The name of the class in the policy.
     pub class: Option<String>,
     /// Why refused: now, or then where they are admitted now.
     pub reason: Option<LoggedWord<Reason>>,
