@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -60,11 +61,13 @@ pub(in crate::daemon) fn start(
     let (begin, epoch) = sync_channel::<(Moment, Receiver<AuditMessage>)>(1);
     let (alive, done) = sync_channel(0);
     let policy = policy.clone();
+    let missing = Arc::new(AtomicU64::new(0));
+    let lost = Arc::clone(&missing);
     let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
         let _alive = alive;
         // Without an engine there is no trail.
         let Ok((epoch, messages)) = epoch.recv() else { return };
-        Writer::new(AuditTrail::new(run, epoch, &policy), files, limits).run(&messages);
+        Writer::new(AuditTrail::new(run, epoch, &policy), files, limits).run(&messages, &lost);
     });
     let failed = |error: io::Error| KernelCall("clone").failed("the audit log's thread", error);
     let thread = thread.map_err(failed)?;
@@ -72,7 +75,7 @@ pub(in crate::daemon) fn start(
         let (sender, messages) = sync_channel(MOST_WAITING);
         // The thread waits for it.
         let _ = begin.send((epoch, messages));
-        Box::new(Sink { sender, owners, missing: 0 })
+        Box::new(Sink { sender, owners, missing })
     });
     Ok((AuditLog { thread, done }, make))
 }
@@ -80,30 +83,33 @@ pub(in crate::daemon) fn start(
 struct Sink {
     sender: SyncSender<AuditMessage>,
     owners: Owners,
-    /// The facts that were lost, because the queue was full.
-    missing: u64,
+    /// The facts that were lost, because the queue was full, and of which the thread has no message. It reads the number
+    /// at its end.
+    missing: Arc<AtomicU64>,
 }
 
 impl AuditSink for Sink {
     fn record(&mut self, facts: Vec<Audited>, ledger: &Ledger) {
-        if self.missing > 0 {
+        // The thread writes the number only when it has no sender any more.
+        let lost = self.missing.load(Ordering::Relaxed);
+        if lost > 0 {
             let Some(at) = facts.last().map(|fact| fact.at) else { return };
-            let missing = self.missing + facts.len() as u64;
+            let missing = lost + facts.len() as u64;
             let live = ledger.flow_ids().map(str::to_owned).collect();
-            self.missing = match self.sender.try_send(AuditMessage::Missing { at, facts: missing, live }) {
-                Ok(()) => 0,
-                Err(_) => missing,
-            };
+            let sent = self.sender.try_send(AuditMessage::Missing { at, facts: missing, live });
+            self.missing.store(if sent.is_ok() { 0 } else { missing }, Ordering::Relaxed);
             return;
         }
+        let mut lost = 0;
         for fact in facts {
             let pid = flow_of(&fact.fact).and_then(|id| (self.owners)(id));
-            if self.missing > 0 {
-                self.missing += 1;
+            if lost > 0 {
+                lost += 1;
             } else if let Err(TrySendError::Full(_)) = self.sender.try_send(AuditMessage::Fact(fact, pid)) {
-                self.missing = 1;
+                lost = 1;
             }
         }
+        self.missing.store(lost, Ordering::Relaxed);
     }
 }
 
@@ -116,5 +122,46 @@ fn flow_of(fact: &AuditFact) -> Option<&str> {
         },
         AuditFact::Refused { decision, .. } => decision.id(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{NewFlow, Request};
+    use crate::manager::DryRun;
+    use crate::policy::Source;
+
+    const POLICY: &str = "version = 1\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\" }\n";
+
+    #[test]
+    fn facts_that_are_lost_just_before_the_end_are_a_gap() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let policy = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).unwrap().0;
+        let mut dry_run = DryRun::new(Arc::new(policy.clone()));
+        dry_run.record_audit();
+        let (sender, messages) = sync_channel(2);
+        let missing = Arc::new(AtomicU64::new(0));
+        let mut sink = Sink { sender, owners: Arc::new(|_| None), missing: Arc::clone(&missing) };
+        for number in 0..5 {
+            let spec =
+                flowspec::Flowspec::guaranteed(flowspec::Rate::from_mbit(1), flowspec::Bytes::new(9000));
+            let flow = NewFlow { id: &format!("v{number}"), interface: "eth0" };
+            let request = Request::new(flow, flowspec::Qos::sending(spec));
+            dry_run.decide(Operation::Reserve(Box::new(request.into())), Moment::from_micros(number));
+            sink.record(dry_run.take_audit(), dry_run.ledger());
+        }
+        drop(sink);
+        let run = AuditRun { run: "r".into(), version: "0".into(), pid: 1 };
+        let trail = AuditTrail::new(run, Moment::START, &policy);
+        let limits = Limits { size: 1 << 30, age: flowspec::Micros::new(u64::MAX) };
+        Writer::new(trail, AuditFiles::open(&path, 3).unwrap(), limits).run(&messages, &missing);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let operations: Vec<_> = lines.iter().map(|line| line["op"].as_str().unwrap()).collect();
+        assert_eq!(operations, ["audit", "reserve", "reserve", "gap", "stop"]);
+        assert_eq!(lines[3]["missing"], 3);
     }
 }

@@ -1,6 +1,7 @@
 //! The thread that writes the audit log.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ impl Writer {
         Self { trail, files, limits, lines, facts, written, began, now, missing, trouble }
     }
 
-    /// Writes until the engine has ended.
-    pub(super) fn run(mut self, messages: &Receiver<AuditMessage>) {
+    /// Writes until the engine has ended. `lost` are the facts of which no message has told by then.
+    pub(super) fn run(mut self, messages: &Receiver<AuditMessage>, lost: &AtomicU64) {
         self.restate();
         self.flush();
         loop {
@@ -62,8 +63,21 @@ impl Writer {
             }
             self.flush();
         }
-        self.lines = self.trail.stopped(self.now);
-        self.flush();
+        self.finish(lost.load(Ordering::Relaxed));
+    }
+
+    /// The end of the daemon, and before it what is missing. The flows that are held are not stated: they end.
+    fn finish(&mut self, lost: u64) {
+        if lost > 0 {
+            tracing::warn!(facts = lost, "audit log: facts were lost, the queue was full");
+        }
+        self.missing += lost;
+        let mut lines = String::new();
+        if self.missing > 0 {
+            lines.push_str(&self.trail.gap(self.now, self.missing));
+        }
+        lines.push_str(&self.trail.stopped(self.now));
+        self.append(&lines);
     }
 
     fn take(&mut self, message: AuditMessage) {
