@@ -41,6 +41,11 @@ pub trait Kernel: Send + Sync {
     /// The link of this name, if there is one.
     fn link(&self, name: &str) -> KernelFuture<Option<Link>>;
 
+    /// The names of all links that carry packets, without loopback; none where links cannot be listed.
+    fn carrying_links(&self) -> KernelFuture<Vec<String>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// What is installed at the root of an interface, with the claim on it where no other engine has one.
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot>;
 

@@ -74,6 +74,11 @@ impl Kernel for Netlink {
         })
     }
 
+    fn carrying_links(&self) -> KernelFuture<Vec<String>> {
+        let netlink = self.clone();
+        Box::pin(async move { netlink.carrying_links().await })
+    }
+
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
         let netlink = self.clone();
         Box::pin(async move {

@@ -102,6 +102,21 @@ impl Netlink {
         }))
     }
 
+    /// The names of all links that carry packets, without loopback.
+    ///
+    /// - **Errors**: the kernel's.
+    pub(crate) async fn carrying_links(&self) -> Result<Vec<String>, KernelFailure> {
+        let is_loopback = |link: &LinkMessage| link.header.flags.contains(LinkFlags::Loopback);
+        let carrying = self.links().await?.filter(|link| carries(link) && !is_loopback(link));
+        let name = |link: LinkMessage| {
+            link.attributes.into_iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name),
+                _ => None,
+            })
+        };
+        Ok(carrying.filter_map(name).collect())
+    }
+
     async fn get_link(&self, message: LinkMessage, object: String) -> Result<Link, KernelFailure> {
         let call = "RTM_GETLINK";
         let message = RouteNetlinkMessage::GetLink(message);

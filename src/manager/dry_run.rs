@@ -7,7 +7,7 @@ use flowspec::Moment;
 
 use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
-use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest, Renegotiation};
+use crate::admission::{Decision, EndedIds, Ledger, Operation, Refusal, RefusedRequest, Renegotiation, Request};
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::Audited;
@@ -115,6 +115,13 @@ impl DryRun {
         let (decision, output) = self.manager.replace_policy(policy, now);
         self.keep(output);
         decision
+    }
+
+    /// Whether a flow would be admitted now without preemption. Nothing is reserved.
+    ///
+    /// - **Errors**: the refusal.
+    pub(crate) fn consider(&mut self, request: &Request) -> Result<(), Refusal> {
+        self.manager.consider(request)
     }
 
     /// For its totals and flows.

@@ -14,7 +14,7 @@ use super::owed::Owed;
 use super::pending::{AppliedRenegotiation, Deferred, Pending};
 use super::recorded::RecordedGroups;
 use super::turn::Records;
-use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
+use crate::admission::{Ledger, NotProgrammed, Provable, Refusal, Request, Totals};
 use crate::policy::Policy;
 use crate::tc::{self, Desired, Handle};
 
@@ -154,6 +154,13 @@ impl Manager {
     /// To read totals and flows. Inputs alone change it.
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Whether a flow would be admitted now without preemption. Nothing is reserved.
+    ///
+    /// - **Errors**: the refusal.
+    pub(crate) fn consider(&mut self, request: &Request) -> Result<(), Refusal> {
+        self.ledger.consider_alone(request)
     }
 
     /// The phase of a flow on an interface that has been seen.

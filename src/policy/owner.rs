@@ -51,6 +51,12 @@ impl OwnerMatch {
             && (self.cgroup.is_empty() || owner.cgroup.as_deref().is_some_and(|path| self.has_cgroup(path)))
     }
 
+    /// An owner that meets all conditions.
+    pub(crate) fn an_owner(&self) -> Owner {
+        let first = |ranges: &[RangeInclusive<u32>]| ranges.first().map(|range| *range.start());
+        Owner { uid: first(&self.uid), gid: first(&self.gid), cgroup: self.cgroup.first().cloned() }
+    }
+
     /// Whether a control group is one of those of the condition, or below one of them.
     pub(super) fn has_cgroup(&self, path: &str) -> bool {
         self.cgroup.iter().any(|top| {
@@ -81,5 +87,6 @@ mod tests {
         );
         assert!(!OwnerMatch { gid: vec![0..=0], ..OwnerMatch::default() }.is_met_by(&owner(0, "/")));
         assert!(OwnerMatch::default().is_met_by(&Owner::default()));
+        assert!(matches.is_met_by(&matches.an_owner()));
     }
 }

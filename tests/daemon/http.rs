@@ -313,6 +313,59 @@ fn readiness_follows_the_free_capacity_for_a_template() {
     assert!((1..=30).contains(&seconds) && answer.status == 503, "{answer:?}");
 }
 
+/// One template that is too large for the packets of `eth0`, a class for some users alone, and one for two flows.
+const ANY: &str = r#"
+version = 1
+[interface."*"]
+egress = { capacity = "100 Mbit/s", reservable = "80%" }
+[template.video]
+sending = { service_type = "guaranteed", token_rate = "10 Mbit/s", token_bucket_size = "64 KiB" }
+[template.jumbo]
+sending = { service_type = "guaranteed", token_rate = "10 Mbit/s", token_bucket_size = "64 KiB", max_sdu_size = 9000 }
+[class.some]
+match = { uid = [4000000000] }
+[class.two]
+max_flows = 2
+"#;
+
+#[test]
+fn readiness_without_a_flow_and_for_what_a_reservation_would_be_answered() {
+    let Some(daemon) = TestDaemon::start_with(ANY, |directory| {
+        Some(HttpAddress::Socket(directory.join("http.sock").display().to_string()))
+    }) else {
+        return;
+    };
+    let ready = |query: &str| {
+        let answer = get(&socket(&daemon), &format!("/ready{query}"), "");
+        (answer.json(), answer.headers.get("retry-after").cloned())
+    };
+    // Nothing has been reserved on any interface.
+    let (body, _) = ready("?template=video");
+    assert_eq!((&body["ready"], &body["interface"]), (&json!(true), &json!("eth0")), "{body}");
+    readiness(&daemon, "?template=video&interface=eth0", (200, ""));
+    readiness(&daemon, "?template=video&interface=eth9", (404, "unknown_interface"));
+    readiness(&daemon, "?template=video&class=some", (200, ""));
+    readiness(&daemon, "?template=jumbo&interface=eth0", (503, "mtu"));
+    let mut client = daemon.client();
+    for number in 0..2 {
+        client.reserve(json!({ "id": number.to_string(), "interface": "eth0", "template": "video", "class": "two" }));
+    }
+    readiness(&daemon, "?template=video&class=some", (200, ""));
+    readiness(&daemon, "?template=jumbo", (503, "mtu"));
+    let (body, retry) = ready("?template=video&class=two");
+    let message = body["message"].as_str().unwrap();
+    assert!(message.contains("two") && body["reason"] == "no_capacity" && retry.unwrap() == "5", "{body}");
+    // Loopback takes the large packets, and is full for a while; `eth0` never takes them.
+    for number in 0..8 {
+        let id = format!("l{number}");
+        client.reserve(json!({ "id": id, "interface": "lo", "template": "jumbo", "ends_in_us": 600_000_000 }));
+    }
+    let (body, retry) = ready("?template=jumbo");
+    let (seconds, message): (u64, _) = (retry.unwrap().parse().unwrap(), body["message"].as_str().unwrap());
+    assert_eq!((&body["interface"], &body["reason"]), (&json!("lo"), &json!("no_capacity")), "{body}");
+    assert!((500..=600).contains(&seconds) && message.contains(&format!("in {seconds} s")), "{body}");
+}
+
 /// HAProxy's state of the server `origin`.
 fn haproxy_state(stats: &Path) -> String {
     let Ok(mut stream) = UnixStream::connect(stats) else { return String::new() };

@@ -43,6 +43,17 @@ impl Ledger {
         Ok(self.book_new(&request.id, &mut wanted.entry, member))
     }
 
+    /// Whether a flow fits now without preemption; changes nothing but the list of known interfaces.
+    ///
+    /// - **Errors**: the refusal.
+    pub(crate) fn consider_alone(&mut self, request: &Request) -> Result<(), Refusal> {
+        let Prepared { wanted, .. } = self.prepare(request)?;
+        match self.check_wanted(&wanted) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.explained(refusal, &wanted, request)),
+        }
+    }
+
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.
     ///
     /// - **Errors**: the refusal.

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::facts::HttpFacts;
 use super::query::{Parameters, QueryError, parameters};
 use super::response::{HttpBody, json, retry_after};
-use crate::admission::{self, Decision, Fits, Operation, Reason, Request};
-use crate::engine::{Engine, EngineError};
+use crate::admission::{self, Fits, Operation, Reason, Refusal, Request};
+use crate::engine::{Engine, EngineError, Foreseen};
 
 /// How long the engine may take for an answer: longer than a call to the kernel about the interface, which comes first.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ struct Health {
 #[derive(Debug, Default, Serialize)]
 struct Readiness {
     ready: bool,
-    /// A word of DECISIONS.md, or `draining`, `no_capacity` or `engine`.
+    /// A word of DECISIONS.md, or `draining`, `no_capacity`, `no_interface` or `engine`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ enum NotReady {
     Draining,
     #[error("the policy has no template {0:?}")]
     UnknownTemplate(String),
-    #[error("no interface of the policy has been seen")]
+    #[error("no interface of the policy exists")]
     NoInterface,
     /// The request is refused whatever is reserved.
     #[error("{message}")]
@@ -64,8 +64,8 @@ enum NotReady {
     #[error("{message}")]
     NoCapacity {
         message: String,
-        /// When there is capacity, as far as reservations are booked.
-        retry_seconds: u64,
+        /// When there is capacity, as far as reservations are booked; `None` where that is not known.
+        retry_seconds: Option<u64>,
     },
     #[error(transparent)]
     Engine(#[from] EngineFault),
@@ -87,7 +87,7 @@ impl NotReady {
             Self::Parameters(_) => "parameter",
             Self::Draining => "draining",
             Self::UnknownTemplate(_) => "unknown_template",
-            Self::NoInterface => Reason::UnknownInterface.name(),
+            Self::NoInterface => "no_interface",
             Self::Refused { reason, .. } => reason.name(),
             Self::NoCapacity { .. } => "no_capacity",
             Self::Engine(_) => "engine",
@@ -112,8 +112,21 @@ impl NotReady {
     /// The seconds after which asking again may help.
     const fn retry_seconds(&self) -> u64 {
         match self {
-            Self::NoCapacity { retry_seconds, .. } => *retry_seconds,
+            Self::NoCapacity { retry_seconds: Some(seconds), .. } => *seconds,
             _ => RETRY_SECONDS,
+        }
+    }
+
+    fn refused(refusal: &Refusal) -> Self {
+        Self::Refused { reason: refusal.reason(), message: refusal.to_string() }
+    }
+
+    /// What changes first comes first: capacity at a known time, then at another, then what does not change by itself.
+    const fn order(&self) -> (u8, u64) {
+        match self {
+            Self::NoCapacity { retry_seconds: Some(seconds), .. } => (0, *seconds),
+            Self::NoCapacity { retry_seconds: None, .. } => (1, 0),
+            _ => (2, 0),
         }
     }
 
@@ -177,24 +190,31 @@ async fn takes_flows(
     find_capacity(facts, (qos, asked)).await.map(Some)
 }
 
-/// Looks for an interface with capacity for a flow: the one that was asked about, or any.
+/// Looks for an interface with capacity for a flow: the one that was asked about, or any by which flows leave.
 ///
 /// - **Errors**: of the interface that has it first, why it has not yet.
 async fn find_capacity(
     facts: &HttpFacts,
     (qos, asked): (Qos, &Parameters),
 ) -> Result<String, (Option<String>, NotReady)> {
-    let interfaces = match asked.get("interface") {
-        Some(interface) => vec![interface.clone()],
-        None => facts.snapshot().interfaces.iter().map(|(interface, _)| interface.clone()).collect(),
+    let (named, class) = (asked.get("interface"), asked.get("class"));
+    let interfaces = match named {
+        Some(interface) => [interface.clone()].into(),
+        None => {
+            let likely = in_time(facts.server.engine.likely_interfaces()).await;
+            likely.map_err(|fault| (None, fault.into()))?
+        }
     };
     let mut soonest: Option<(String, NotReady)> = None;
     for interface in interfaces {
-        let Err(why) = fits(facts, &interface, (qos, asked.get("class").cloned())).await else {
-            return Ok(interface);
+        let request = Request { class: class.cloned(), ..Request::unnamed(&interface, qos) };
+        let why = match fits(facts, request).await {
+            Ok(()) => return Ok(interface),
+            // The policy may name an interface that does not exist.
+            Err(NotReady::Refused { reason: Reason::UnknownInterface, .. }) if named.is_none() => continue,
+            Err(why) => why,
         };
-        let is_sooner = |(_, other): &(String, NotReady)| why.retry_seconds() < other.retry_seconds();
-        if soonest.as_ref().is_none_or(is_sooner) {
+        if soonest.as_ref().is_none_or(|(_, other)| why.order() < other.order()) {
             soonest = Some((interface, why));
         }
     }
@@ -202,34 +222,36 @@ async fn find_capacity(
 }
 
 /// Whether a flow fits an interface now.
-async fn fits(
-    facts: &HttpFacts,
-    interface: &str,
-    (qos, class): (Qos, Option<String>),
-) -> Result<(), NotReady> {
-    let mut request = Request::unnamed(interface, qos);
-    request.class = class;
-    let query = Operation::Query { interface: interface.to_owned(), request: Some(Box::new(request)) };
-    let decision = submit(facts, query).await?;
-    let (now, message) = (decision.at, decision.message());
-    if let Some(reason) = decision.reason() {
-        return Err(NotReady::Refused { reason, message });
-    }
-    let first = match &decision.response {
+async fn fits(facts: &HttpFacts, request: Request) -> Result<(), NotReady> {
+    let Foreseen { query, refusal } = in_time(facts.server.engine.foresee(request)).await?;
+    let first = match &query.response {
         admission::Response::Query(Ok(free)) => free.fits,
+        admission::Response::Query(Err(refused)) if refusal.is_none() => {
+            return Err(NotReady::refused(&refused.refusal));
+        }
         _ => None,
     };
-    match first {
-        Some(Fits::At(at)) if at <= now => Ok(()),
-        first => Err(NotReady::NoCapacity { message, retry_seconds: seconds_until(first, now) }),
+    match (refusal, first) {
+        (None, _) => Ok(()),
+        (Some(refusal), first) if refusal.lacks_capacity() => {
+            // The flows of others are named to nobody.
+            let (refusal, _) = refusal.without_holders();
+            let retry_seconds = seconds_until(first, query.at);
+            let first = match retry_seconds {
+                Some(seconds) => format!("the flow fits first in {seconds} s"),
+                None => "when enough reservations end is not known".to_owned(),
+            };
+            Err(NotReady::NoCapacity { message: format!("{refusal}; {first}"), retry_seconds })
+        }
+        (Some(refusal), _) => Err(NotReady::refused(&refusal)),
     }
 }
 
-/// Seconds until a flow fits, rounded up.
-fn seconds_until(first: Option<Fits>, now: Moment) -> u64 {
+/// Seconds until a flow fits, rounded up; `None` where that is not known.
+fn seconds_until(first: Option<Fits>, now: Moment) -> Option<u64> {
     match first {
-        Some(Fits::At(at)) => at.as_micros().saturating_sub(now.as_micros()).div_ceil(1_000_000).max(1),
-        Some(Fits::Never) | None => RETRY_SECONDS,
+        Some(Fits::At(at)) => Some(at.saturating_since(now).get().div_ceil(1_000_000).max(1)),
+        Some(Fits::Never) | None => None,
     }
 }
 
@@ -237,14 +259,13 @@ fn seconds_until(first: Option<Fits>, now: Moment) -> u64 {
 async fn ask_engine(facts: &HttpFacts) -> Result<(), EngineFault> {
     let first = facts.snapshot().interfaces.first().map(|(interface, _)| interface.clone());
     match first {
-        Some(interface) => submit(facts, Operation::Query { interface, request: None }).await.map(drop),
+        Some(interface) => {
+            let query = Operation::Query { interface, request: None };
+            in_time(facts.server.engine.submit(query)).await.map(drop)
+        }
         // Without an interface, the report asks the kernel nothing.
         None => in_time(facts.server.engine.report()).await.map(drop),
     }
-}
-
-async fn submit(facts: &HttpFacts, operation: Operation) -> Result<Decision, EngineFault> {
-    in_time(facts.server.engine.submit(operation)).await.map(|answer| answer.decision)
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineFault> {
