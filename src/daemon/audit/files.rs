@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use flowspec::Moment;
 
 /// The file that is written, whose predecessors are PATH.1, PATH.2 and so on, the newest first.
 #[derive(Debug)]
@@ -18,6 +20,9 @@ pub(super) struct AuditFiles {
 /// Readable by the daemon's group, and written by the daemon alone.
 const MODE: u32 = 0o640;
 
+/// A header has the paths of the policy's files; in bytes.
+const LONGEST_FIRST_LINE: u64 = 1 << 20;
+
 impl AuditFiles {
     /// Opens the file at its end. A last line that a crash has torn keeps a line of its own.
     pub(super) fn open(path: &Path, keep: usize) -> io::Result<Self> {
@@ -28,6 +33,21 @@ impl AuditFiles {
             files.append(b"\n")?;
         }
         Ok(files)
+    }
+
+    /// The bytes of the current file.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The time of the current file's first record, from 1970 on; `None` where that cannot be read.
+    pub(super) fn first_record(&mut self) -> Option<Moment> {
+        self.file.seek(SeekFrom::Start(0)).ok()?;
+        let mut line = Vec::new();
+        BufReader::new(&self.file).take(LONGEST_FIRST_LINE).read_until(b'\n', &mut line).ok()?;
+        // What is written goes to the end in any case.
+        let record: serde_json::Value = serde_json::from_slice(&line).ok()?;
+        record.get("at_us")?.as_u64().map(Moment::from_micros)
     }
 
     fn last_byte(&mut self) -> io::Result<u8> {

@@ -57,7 +57,7 @@ pub(in crate::daemon) fn start(
     let files = AuditFiles::open(Path::new(&settings.path), settings.keep).map_err(failed)?;
     let run =
         AuditRun { run: random_name()?, version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
-    let limits = Limits { size: settings.max_size.get(), age: settings.max_age };
+    let (size, age) = (settings.max_size.get(), settings.max_age);
     let (begin, epoch) = sync_channel::<(Moment, Receiver<AuditMessage>)>(1);
     let (alive, done) = sync_channel(0);
     let policy = policy.clone();
@@ -67,6 +67,7 @@ pub(in crate::daemon) fn start(
         let _alive = alive;
         // Without an engine there is no trail.
         let Ok((epoch, messages)) = epoch.recv() else { return };
+        let limits = Limits { size, age, epoch };
         Writer::new(AuditTrail::new(run, epoch, &policy), files, limits).run(&messages, &lost);
     });
     let failed = |error: io::Error| KernelCall("clone").failed("the audit log's thread", error);
@@ -155,7 +156,7 @@ mod tests {
         drop(sink);
         let run = AuditRun { run: "r".into(), version: "0".into(), pid: 1 };
         let trail = AuditTrail::new(run, Moment::START, &policy);
-        let limits = Limits { size: 1 << 30, age: flowspec::Micros::new(u64::MAX) };
+        let limits = Limits { size: 1 << 30, age: flowspec::Micros::new(u64::MAX), epoch: Moment::START };
         Writer::new(trail, AuditFiles::open(&path, 3).unwrap(), limits).run(&messages, &missing);
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =

@@ -17,6 +17,8 @@ pub(super) struct Limits {
     /// In bytes, beyond what the file states at its start.
     pub(super) size: u64,
     pub(super) age: Micros,
+    /// The start of the engine's clock, from 1970 on.
+    pub(super) epoch: Moment,
 }
 
 pub(super) struct Writer {
@@ -26,9 +28,11 @@ pub(super) struct Writer {
     /// The lines that are not written yet, and how many facts they are.
     lines: String,
     facts: u64,
-    /// What was written to the file since its start.
-    written: u64,
+    /// The bytes with which the file begins, which do not count: what was held when it began.
+    stated: u64,
     began: Moment,
+    /// How old the file was at that moment: another run may have begun it.
+    older: Micros,
     now: Moment,
     /// The facts that are missing since the log cannot be written.
     missing: u64,
@@ -39,21 +43,27 @@ pub(super) struct Writer {
 const CHUNK: usize = 64 << 10;
 
 /// How often a log that cannot be written is tried, and its file looked for.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Micros = Micros::new(5_000_000);
 
 impl Writer {
     pub(super) fn new(trail: AuditTrail, files: AuditFiles, limits: Limits) -> Self {
         let (began, now) = (Moment::START, Moment::START);
-        let (lines, facts, written, missing, trouble) = (String::new(), 0, 0, 0, None);
-        Self { trail, files, limits, lines, facts, written, began, now, missing, trouble }
+        let (lines, facts, missing, trouble) = (String::new(), 0, 0, None);
+        let (stated, older) = (0, Micros::new(0));
+        Self { trail, files, limits, lines, facts, stated, began, older, now, missing, trouble }
     }
 
     /// Writes until the engine has ended. `lost` are the facts of which no message has told by then.
     pub(super) fn run(mut self, messages: &Receiver<AuditMessage>, lost: &AtomicU64) {
-        self.restate();
-        self.flush();
+        self.continue_file();
+        if self.is_due() {
+            self.rotate();
+        } else {
+            self.restate();
+            self.flush();
+        }
         loop {
-            match messages.recv_timeout(RETRY) {
+            match messages.recv_timeout(Duration::from_micros(RETRY.get())) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -124,11 +134,16 @@ impl Writer {
             self.missing = facts.max(1);
             return;
         }
-        self.written += lines.len() as u64;
-        let age = self.now.saturating_since(self.began);
-        if self.written >= self.limits.size || age >= self.limits.age {
+        if self.is_due() {
             self.rotate();
         }
+    }
+
+    /// Whether the file is as large or as old as it may be.
+    fn is_due(&self) -> bool {
+        let age = self.now.saturating_since(self.began).get().saturating_add(self.older.get());
+        let grown = self.files.length().saturating_sub(self.stated);
+        grown > 0 && (grown >= self.limits.size || age >= self.limits.age.get())
     }
 
     fn append(&mut self, lines: &str) -> bool {
@@ -139,35 +154,51 @@ impl Writer {
     fn rotate(&mut self) {
         let result = self.files.rotate();
         // If no new file can be made, writing continues in the current one.
-        (self.written, self.began) = (0, self.now);
+        (self.stated, self.began, self.older) = (self.files.length(), self.now, Micros::new(0));
         if self.note("rename", result) {
             self.state();
         }
     }
 
-    /// Looks after a log that cannot be written, and after a file that another program has moved away.
+    /// No fact has come for a while: looks after a file that is old by now, and after one that another program has moved
+    /// away.
     fn look(&mut self) {
+        // The clock of the facts: at least this time has passed since the last one, or since the last look.
+        self.now = self.now.checked_add(RETRY).unwrap_or(self.now);
         if self.files.is_replaced() {
             let result = self.files.reopen();
             if self.note("open", result) {
+                self.continue_file();
                 self.state();
             }
+        } else if self.is_due() {
+            self.rotate();
         }
+    }
+
+    /// The limits count from the start of the file, which may be another run's.
+    fn continue_file(&mut self) {
+        let first = self.files.first_record();
+        let now = self.limits.epoch.checked_add(self.now.saturating_since(Moment::START));
+        let older = now.zip(first).map(|(now, first)| now.saturating_since(first));
+        (self.stated, self.began, self.older) = (0, self.now, older.unwrap_or(Micros::new(0)));
     }
 
     /// The start of a file is written.
     fn state(&mut self) {
+        let is_empty = self.files.length() == 0;
         self.restate();
         let lines = std::mem::take(&mut self.lines);
         if !self.append(&lines) {
             self.missing = 1;
+        } else if is_empty {
+            self.stated = self.files.length();
         }
     }
 
     /// Adds what a file begins with to the lines that wait.
     fn restate(&mut self) {
         self.lines.push_str(&self.trail.restate(self.now));
-        (self.written, self.began) = (0, self.now);
     }
 
     /// Reports a failure once, for as long as it is the same.
@@ -231,7 +262,7 @@ mod tests {
         lines.map(|line| line["op"].as_str().unwrap().to_owned()).collect()
     }
 
-    const LARGE: Limits = Limits { size: 1 << 30, age: Micros::new(u64::MAX) };
+    const LARGE: Limits = Limits { size: 1 << 30, age: Micros::new(u64::MAX), epoch: Moment::START };
 
     #[test]
     fn what_a_full_disk_has_lost_is_counted_and_what_is_held_is_stated() {
@@ -279,5 +310,47 @@ mod tests {
             let held = last.iter().skip(1).filter(|op| *op == "reserve").count();
             assert!(last[0] == "audit" && held >= 5, "{limits:?}: {last:?}");
         }
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_run_counts_with_its_size_and_its_age() {
+        let day = Micros::new(86_400_000_000);
+        let begins = |at: u64, length: usize| {
+            format!("{{\"at_us\":{at},\"op\":\"audit\",\"filler\":\"{}\"}}\n", "x".repeat(length))
+        };
+        let epoch = Moment::from_micros(90_000_000_000);
+        for (text, is_due) in [
+            (begins(90_000_000_000, 10), false),
+            (begins(90_000_000_000, 3000), true),
+            (begins(3_600_000_000, 10), true),
+            ("torn\n".to_owned(), false),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("audit");
+            std::fs::write(&path, &text).unwrap();
+            let (sender, messages) = std::sync::mpsc::sync_channel(1);
+            drop(sender);
+            writer(&path, Limits { size: 2000, age: day, epoch }).run(&messages, &AtomicU64::new(0));
+            let old = std::fs::read_to_string(path.with_file_name("audit.1")).ok();
+            assert_eq!(old.is_some(), is_due, "{text}");
+            let now = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(now.lines().count(), if is_due { 2 } else { 3 }, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_new_facts_grows_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut writer = writer(&path, Limits { age: Micros::new(12_000_000), ..LARGE });
+        facts(1).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, None)));
+        writer.flush();
+        for number in 1..=3 {
+            writer.look();
+            assert_eq!(path.with_file_name("audit.1").exists(), number == 3);
+        }
+        // The new file has nothing but what is held: another one would be the same.
+        (0..9).for_each(|_| writer.look());
+        assert!(!path.with_file_name("audit.2").exists());
     }
 }
