@@ -13,7 +13,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use super::super::client::{ControlClient, SocketArgument};
 use super::super::flows::{SortKey, fetch};
 use super::state::{Reading, TopState};
-use super::view::view;
+use super::view::{sum_count, view};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::signals;
 use crate::cli::stopwatch::Stopwatch;
@@ -176,10 +176,10 @@ impl Top<'_> {
                 KeyCode::Enter => state.is_typing = false,
                 KeyCode::Esc => {
                     state.is_typing = false;
-                    state.filter.clear();
+                    state.clear_filter();
                 }
-                KeyCode::Backspace => drop(state.filter.pop()),
-                KeyCode::Char(letter) if state.filter.len() < MOST_FILTER => state.filter.push(letter),
+                KeyCode::Backspace => state.pop_filter(),
+                KeyCode::Char(letter) => state.push_filter(letter),
                 _ => {}
             }
             return false;
@@ -197,14 +197,13 @@ impl Top<'_> {
             KeyCode::PageDown => state.scroll(true, PAGE),
             KeyCode::PageUp => state.scroll(false, PAGE),
             KeyCode::Home => state.first = 0,
+            KeyCode::Char(']') => state.scroll_sums(true, sum_count(state)),
+            KeyCode::Char('[') => state.scroll_sums(false, sum_count(state)),
             _ => {}
         }
         false
     }
 }
-
-/// The longest filter in bytes.
-const MOST_FILTER: usize = 256;
 
 /// How many flows a page moves.
 const PAGE: usize = 10;

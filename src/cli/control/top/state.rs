@@ -30,6 +30,8 @@ pub(super) struct TopState {
     pub(super) hides_classes: bool,
     /// The first flow that is shown.
     pub(super) first: usize,
+    /// The first line of interfaces that is shown where they do not all fit.
+    pub(super) first_sum: usize,
     /// Why nothing new is read.
     pub(super) trouble: Option<String>,
     pub(super) colours: bool,
@@ -49,6 +51,9 @@ const ORDERS: [SortKey; 11] = [
     SortKey::Group,
     SortKey::User,
 ];
+
+/// The longest filter in bytes.
+const MOST_FILTER: usize = 256;
 
 impl TopState {
     /// Nothing was read yet.
@@ -89,10 +94,36 @@ impl TopState {
         self.reading.as_ref().map_or(0, |reading| reading.matching)
     }
 
+    /// Another letter of the filter. What passes another filter is shown from its first flow on.
+    pub(super) fn push_filter(&mut self, letter: char) {
+        if self.filter.len() < MOST_FILTER {
+            self.filter.push(letter);
+            self.first = 0;
+        }
+    }
+
+    /// The last letter of the filter goes.
+    pub(super) fn pop_filter(&mut self) {
+        self.filter.pop();
+        self.first = 0;
+    }
+
+    pub(super) fn clear_filter(&mut self) {
+        self.filter.clear();
+        self.first = 0;
+    }
+
     /// Goes to the next order.
     pub(super) fn sort(&mut self) {
         let place = ORDERS.iter().position(|order| *order == self.order).map_or(0, |place| place + 1);
         self.order = ORDERS[place % ORDERS.len()];
+    }
+
+    /// Moves the first of so many lines of interfaces.
+    pub(super) fn scroll_sums(&mut self, down: bool, lines: usize) {
+        let last = lines.saturating_sub(1);
+        self.first_sum =
+            if down { (self.first_sum + 1).min(last) } else { self.first_sum.min(last).saturating_sub(1) };
     }
 
     /// Moves the first flow that is shown, or the first line of the help.

@@ -17,8 +17,8 @@ use crate::cli::plain::plain;
 /// Draws a state.
 pub(super) fn view(state: &TopState, frame: &mut Frame<'_>) {
     let width = frame.area().width;
-    let sums = sum_lines(state, width);
-    let height = u16::try_from(sums.len()).unwrap_or(u16::MAX).min(frame.area().height / 2);
+    let sums = shown_sums(state, frame.area());
+    let height = u16::try_from(sums.len()).unwrap_or(u16::MAX);
     let parts = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -115,6 +115,33 @@ const SUM_TITLES: [&str; 11] = [
     "FLOWS",
     "",
 ];
+
+/// The lines of interfaces for a terminal: at most half of its height. The last one says what is below.
+fn shown_sums(state: &TopState, terminal: Rect) -> Vec<Line<'static>> {
+    let (mut lines, height) = (sum_lines(state, terminal.width), usize::from(terminal.height / 2));
+    if lines.len() <= height || height == 0 {
+        lines.truncate(height);
+        return lines;
+    }
+    let mut lines = lines.split_off(state.first_sum.min(lines.len() - 1));
+    if lines.len() > height {
+        let below = lines.split_off(height - 1);
+        // The lines of classes and groups are indented.
+        let begins = |line: &&Line<'_>| !line.spans.iter().any(|span| span.content.starts_with(' '));
+        let interfaces = below.iter().filter(begins).count() / Direction::BOTH.len();
+        let left = match interfaces {
+            0 => counted(below.len(), "more line"),
+            interfaces => counted(interfaces, "more interface"),
+        };
+        lines.push(Line::raw(format!("… {left}: ] and [ scroll")));
+    }
+    lines
+}
+
+/// How many lines there are of interfaces, classes and groups.
+pub(super) fn sum_count(state: &TopState) -> usize {
+    sum_lines(state, u16::MAX).len()
+}
 
 /// The lines of interfaces, and below each those of its classes and groups.
 fn sum_lines(state: &TopState, width: u16) -> Vec<Line<'static>> {
@@ -304,7 +331,8 @@ fn help(state: &TopState, frame: &mut Frame<'_>) {
         "/        show flows whose id, interface, class, client or group contains a text",
         "c        show the policy's classes and the [groups], or not",
         "p, Space pause",
-        "j k, arrows, Page Up, Page Down, Home: scroll",
+        "j k, arrows, Page Up, Page Down, Home: scroll the flows",
+        "[ ]      scroll the interfaces where they do not all fit",
         "USED     sent between the kernel's last two readings, link headers included",
         "DELAYED  how often a class ran out of tokens, so that packets waited",
         "DROPPED  packets that queues dropped",
@@ -313,7 +341,7 @@ fn help(state: &TopState, frame: &mut Frame<'_>) {
         "!        more is reserved than may be",
     ];
     let area = frame.area();
-    let (width, height) = (area.width.min(82), area.height.min(13));
+    let (width, height) = (area.width.min(82), area.height.min(14));
     let lines: Vec<_> = text.iter().flat_map(|line| textwrap::wrap(line, hanging(width))).collect();
     let last = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_sub(height);
     let place =
@@ -404,6 +432,35 @@ mod tests {
         let wide = lines(&state(), 180);
         assert!(wide[2].ends_with("800 Mbit/s  2      [#######.............]"), "{}", wide[2]);
         assert!(wide[6].ends_with("1000   42      6771:100"), "{}", wide[6]);
+    }
+
+    #[test]
+    fn interfaces_that_do_not_fit_are_counted_and_scroll() {
+        let mut read = reading(status(0));
+        let first = read.status.interfaces[0].clone();
+        read.status.interfaces = (0..8)
+            .map(|number| InterfaceRecord { interface: format!("eth{number}"), ..first.clone() })
+            .collect();
+        let mut state = TopState::default();
+        state.read(read);
+        let shown = lines(&state, 80);
+        assert!(shown[6].starts_with("eth2       sending"), "{shown:#?}");
+        assert_eq!(shown[7], "… 5 more interfaces: ] and [ scroll");
+        (0..11).for_each(|_| state.scroll_sums(true, sum_count(&state)));
+        let shown = lines(&state, 80);
+        assert!(shown[2].starts_with("eth5       receiving") && shown[6].starts_with("eth7       rec"), "{shown:#?}");
+        (0..99).for_each(|_| state.scroll_sums(true, sum_count(&state)));
+        state.scroll_sums(false, sum_count(&state));
+        assert!(lines(&state, 80)[2].starts_with("eth7       sending"));
+    }
+
+    #[test]
+    fn what_passes_another_filter_is_shown_from_its_first_flow_on() {
+        for change in [|state: &mut TopState| state.push_filter('v'), TopState::pop_filter, TopState::clear_filter] {
+            let mut state = TopState { first: 2, ..TopState::default() };
+            change(&mut state);
+            assert_eq!(state.wanted(24).first, Some(0));
+        }
     }
 
     #[test]
