@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use gqos::manager::DryRun;
 use gqos::policy::Policy;
+use gqos::scenario::audit::AuditLine;
 use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::failure::{CommandFailure, Exit};
@@ -111,7 +112,13 @@ fn replay(
             }
             Err(error) => return Err(Stopped::Input(CommandFailure::os("read", name, error))),
         }
-        let Some(line) = lines.read(&text).map_err(|error| invalid(error.into()))? else { continue };
+        let Some(line) = lines.read(&text).map_err(|error| match AuditLine::read(text.trim_end(), policy) {
+            Ok(_) => invalid(anyhow!("a line of an audit log: gqos replay --audit reads those")),
+            Err(_) => invalid(error.into()),
+        })?
+        else {
+            continue;
+        };
         let decision = line.decide_by_manager(&mut dry_run);
         let json = serde_json::to_string(&decision).map_err(|error| invalid(error.into()))?;
         writeln!(output, "{json}").map_err(Stopped::Output)?;

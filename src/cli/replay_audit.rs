@@ -26,7 +26,7 @@ pub(super) enum ReplayOutput {
     Json,
 }
 
-/// The verdicts that are shown one by one; the sums count all of them.
+/// The verdicts that people are shown one by one; the sums count all of them.
 const MOST_SHOWN: usize = 1000;
 
 pub(super) fn run(
@@ -36,6 +36,7 @@ pub(super) fn run(
 ) -> Result<ExitCode, CommandFailure> {
     let mut replay = AuditReplay::new(Arc::clone(&policy));
     let mut differing: Vec<ComparedVerdict> = Vec::new();
+    let mut listed = 0_u64;
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     let result = each_line(files, &policy, |line| {
         let replayed = replay.line(line);
@@ -47,8 +48,16 @@ pub(super) fn run(
             matches!(verdict.kind, ComparedKind::RefusedNow | ComparedKind::AdmittedNow)
                 && verdict.is_of_a_request()
         });
+        let Some(verdict) = verdict else { return Ok(()) };
+        if shown == ReplayOutput::Json {
+            // All of them, however many: none is kept in memory.
+            let json = serde_json::to_string(verdict).map_err(|error| written(error.into()))?;
+            let separator = if listed == 0 { "{\"differing\":[" } else { "," };
+            listed += 1;
+            return write!(output, "{separator}{json}").map_err(written);
+        }
         if differing.len() < MOST_SHOWN {
-            differing.extend(verdict.cloned());
+            differing.push(verdict.clone());
         }
         Ok(())
     });
@@ -59,7 +68,8 @@ pub(super) fn run(
     let text = match shown {
         ReplayOutput::Decisions => String::new(),
         ReplayOutput::Json => {
-            format!("{}\n", serde_json::json!({ "summary": comparison, "differing": differing }))
+            let begin = if listed == 0 { "{\"differing\":[" } else { "" };
+            format!("{begin}],\"summary\":{}}}\n", serde_json::json!(comparison))
         }
         ReplayOutput::Summary => text(&comparison, &differing),
     };
