@@ -67,8 +67,8 @@ pub struct InterfaceMetrics {
     pub flows: usize,
     /// Packets that bypassed every class; `None` where the kernel was not asked.
     pub direct_packets: Option<u32>,
-    /// What the kernel has counted of its flows.
-    pub traffic: TrafficCounts,
+    /// What the kernel has counted of its flows; `None` where it counts nothing.
+    pub traffic: Option<TrafficCounts>,
 }
 
 /// A group of flows.
@@ -80,8 +80,8 @@ pub struct GroupMetrics {
     pub interface: String,
     /// What it is charged, and what its members are charged together.
     pub totals: Both<Totals>,
-    /// What the kernel has counted of its members.
-    pub traffic: TrafficCounts,
+    /// What the kernel has counted of its members; `None` where it counts nothing.
+    pub traffic: Option<TrafficCounts>,
 }
 
 /// A class of the policy on an interface.
@@ -89,8 +89,8 @@ pub struct GroupMetrics {
 pub struct ClassMetrics {
     /// What it holds.
     pub totals: ClassTotals,
-    /// What the kernel has counted of its flows.
-    pub traffic: TrafficCounts,
+    /// What the kernel has counted of its flows; `None` where it counts nothing.
+    pub traffic: Option<TrafficCounts>,
 }
 
 /// How many requests took how long.

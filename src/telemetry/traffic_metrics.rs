@@ -64,20 +64,21 @@ pub(super) const INTERFACE_TRAFFIC: TrafficFamilies = families!("interface");
 pub(super) const CLASS_TRAFFIC: TrafficFamilies = families!("class");
 pub(super) const GROUP_TRAFFIC: TrafficFamilies = families!("group");
 
-/// Writes the families, each with a sample for each thing.
+/// Writes the families, each with a sample for each thing of which the kernel counts something.
 pub(super) fn traffic<T>(
     text: &mut Exposition,
     TrafficFamilies(families): &TrafficFamilies,
     shown: &[T],
-    (labels, counts): (impl Fn(&T) -> Vec<(&'static str, String)>, impl Fn(&T) -> TrafficCounts),
+    (labels, counts): (impl Fn(&T) -> Vec<(&'static str, String)>, impl Fn(&T) -> Option<TrafficCounts>),
 ) {
     for (index, family) in families.iter().enumerate() {
         text.family(*family);
         for thing in shown {
+            let Some(counts) = counts(thing) else { continue };
             let labels = labels(thing);
             let labels: Vec<MetricLabel<'_>> =
                 labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
-            if let Some(value) = values(&counts(thing)).get(index) {
+            if let Some(value) = values(&counts).get(index) {
                 text.sample(&labels, *value);
             }
         }

@@ -1,6 +1,6 @@
 //! `/metrics`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::HttpFacts;
 use super::process::process_use;
@@ -21,25 +21,29 @@ pub(super) async fn metrics(facts: &HttpFacts) -> Metrics {
     let watched = facts.server.watched.traffic();
     let sums = watched.sums();
     let EngineSnapshot { interfaces, classes, groups, all_groups, .. } = &*snapshot;
+    // Where the kernel has no tree, it counts nothing: zero would say that nothing was sent.
+    let programmed = interfaces.iter().filter(|(_, status)| status.kernel.is_ok());
+    let programmed: BTreeSet<_> = programmed.map(|(interface, _)| interface.as_str()).collect();
+    let is_counted = |interface: &str| programmed.contains(interface);
     let interfaces = interfaces.iter().map(|(interface, status)| InterfaceMetrics {
         interface: interface.clone(),
         totals: status.totals,
         is_programmed: status.kernel.is_ok(),
         flows: status.flows,
         direct_packets: direct.get(interface.as_str()).copied(),
-        traffic: sums.interface(interface),
+        traffic: is_counted(interface).then(|| sums.interface(interface)),
     });
     let interfaces: Vec<_> = interfaces.collect();
     let classes = classes.iter().map(|totals| ClassMetrics {
         totals: totals.clone(),
-        traffic: sums.class(&totals.interface, &totals.class),
+        traffic: is_counted(&totals.interface).then(|| sums.class(&totals.interface, &totals.class)),
     });
     let classes: Vec<_> = classes.collect();
     let groups = groups.iter().map(|group| GroupMetrics {
         group: group.id.clone(),
         interface: group.interface.clone(),
         totals: group.totals,
-        traffic: sums.group(&group.interface, &group.id),
+        traffic: is_counted(&group.interface).then(|| sums.group(&group.interface, &group.id)),
     });
     let groups: Vec<_> = groups.collect();
     drop(watched);
