@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use gqos::control::ControlError;
 use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError, Recovered, RefusedAdoption};
 use gqos::engine::EngineError;
 use gqos::policy::HttpAddress;
@@ -179,28 +178,8 @@ fn tell_recovered(recovered: &Recovered) {
 async fn reload_on_hangup(handle: DaemonHandle, hangups: std::io::Result<Signal>) {
     let Ok(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
-        match handle.reload().await {
-            // The manager's fact says what it changes.
-            Ok(_) => {}
-            Err(ControlError::InvalidPolicy { problems }) => {
-                tracing::error!(
-                    event = "policy_invalid",
-                    problems = problems.len(),
-                    "the policy is invalid, and the one before stays"
-                );
-                for problem in problems.iter().map(ToString::to_string) {
-                    tracing::error!(event = "policy_problem", problem, "{}", plain(&problem));
-                }
-            }
-            Err(error) => {
-                let failure = error.to_string();
-                tracing::error!(
-                    event = "policy_not_reloaded",
-                    failure,
-                    "the policy was not reloaded: {failure}"
-                );
-            }
-        }
+        // The daemon logs what fails, and the manager's fact says what changes.
+        let _ = handle.reload().await;
     }
 }
 

@@ -23,6 +23,7 @@ use crate::engine::{EngineSnapshot, LocalEngine};
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
 use crate::policy::{Policy, PolicyChanges};
+use crate::telemetry::plain;
 
 /// What all connections share.
 pub(super) struct DaemonServer {
@@ -82,6 +83,9 @@ impl DaemonServer {
         let reloaded = self.replace_policy().await;
         self.observed.reloaded(reloaded.is_ok());
         self.tell_ready();
+        if let Err(error) = &reloaded {
+            log_failure(error);
+        }
         reloaded
     }
 
@@ -113,6 +117,23 @@ impl DaemonServer {
         // The runtime is shutting down.
         let read = read.map_err(|_| ControlError::Stopped {})?;
         read.map_err(|invalid| ControlError::InvalidPolicy { problems: problems(&invalid) })
+    }
+}
+
+/// A reload that has failed is in the log, whatever asked for it.
+fn log_failure(error: &ControlError) {
+    let ControlError::InvalidPolicy { problems } = error else {
+        let failure = error.to_string();
+        tracing::error!(event = "policy_not_reloaded", failure, "the policy was not reloaded: {failure}");
+        return;
+    };
+    tracing::error!(
+        event = "policy_invalid",
+        problems = problems.len(),
+        "the policy is invalid, and the one before stays"
+    );
+    for problem in problems.iter().map(ToString::to_string) {
+        tracing::error!(event = "policy_problem", problem, "{}", plain(&problem));
     }
 }
 

@@ -28,6 +28,7 @@ mod counters;
 pub mod event;
 mod exposition;
 pub mod metrics;
+mod plain;
 mod reserved;
 mod traffic_metrics;
 
@@ -35,4 +36,5 @@ pub use counters::Counters;
 pub use event::{Event, Recorded};
 pub use exposition::MetricsFormat;
 pub use metrics::Metrics;
+pub use plain::{is_hostile, is_unseen, plain};
 pub use reserved::ReservedRates;

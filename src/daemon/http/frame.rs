@@ -13,6 +13,7 @@ use crate::admission::Totals;
 use crate::chart::{escape, timeline_svg};
 use crate::control::{FlowRecord, TrafficRecord};
 use crate::daemon::traffic::Promise;
+use crate::telemetry::is_unseen;
 
 /// The parts of the page, by the ids of their elements.
 #[derive(Debug, Serialize)]
@@ -61,16 +62,11 @@ pub(super) fn frame(fragments: &Fragments) -> Bytes {
 pub(super) fn shown(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
-        match letter {
-            '\u{61C}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' => {
-                // Writing to a String cannot fail, here and below.
-                let _ = write!(plain, "<U+{:04X}>", u32::from(letter));
-            }
-            letter => plain.push(letter),
+        if is_unseen(letter) {
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(plain, "<U+{:04X}>", u32::from(letter));
+        } else {
+            plain.push(letter);
         }
     }
     escape(&plain)
