@@ -9,6 +9,7 @@
   status.replaceChildren(button, " ", text);
   const last = {};
   let source = null;
+  let retry = 0;
   let heard = Date.now();
   const silent = "the daemon does not answer; trying again";
   const say = (words) => { if (text.textContent !== words) text.textContent = words; };
@@ -26,9 +27,16 @@
         if (part) part.innerHTML = html;
       }
     };
-    source.onerror = () => say(silent);
+    source.onerror = (event) => {
+      say(silent);
+      // A browser connects again by itself, but not after an answer without events (503: enough pages are open).
+      if (source === event.target && source.readyState === EventSource.CLOSED) {
+        retry = setTimeout(start, 5000);
+      }
+    };
   };
   const stop = () => {
+    clearTimeout(retry);
     source.close();
     source = null;
     button.textContent = "Resume";
