@@ -233,6 +233,19 @@ fn the_package_has_what_the_tree_has() {
         own += 1;
     }
     assert!(own >= 8, "{own} files");
+    // What its documents refer to.
+    let monitoring = std::fs::read_to_string("docs/MONITORING.md").unwrap();
+    let named: Vec<_> = monitoring
+        .split(|letter: char| letter == '`' || letter.is_whitespace())
+        .filter(|word| word.starts_with("packaging/"))
+        .collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for file in named {
+        let (directory, name) = file.rsplit_once('/').unwrap();
+        let (_, ending) = name.rsplit_once('.').unwrap();
+        let asset = format!("[\"{directory}/*.{ending}\", \"usr/share/doc/gqos/{directory}/\", \"644\"]");
+        assert!(manifest.contains(&asset), "the package has no {file}: {asset}");
+    }
     for script in ["deb.sh", "deb/postinst", "deb/prerm", "deb/postrm"] {
         let checked = Command::new("/bin/sh").arg("-n").arg(format!("packaging/{script}")).status().unwrap();
         assert!(checked.success(), "{script}");
