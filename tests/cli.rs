@@ -69,6 +69,10 @@ fn check_reports_all_problems_with_their_places() {
         check(here, &arguments, 78, "", "open (absent.toml)");
         check(here, &arguments, 78, "", "bad.toml:3:1");
     }
+    let record = "{\"at_us\":4,\"op\":\"stop\",\"seq\":1,\"time\":\"1970-01-01T00:00:00.000004Z\"}\n";
+    std::fs::write(here.join("audit.jsonl"), record).unwrap();
+    std::fs::write(here.join("empty.toml"), "version = 1\n").unwrap();
+    check(here, &["replay", "-p", "empty.toml", "audit.jsonl"], 78, "", "gqos replay --audit");
     let trace_too = ["replay", "-p", "bad.toml", "gone.jsonl"];
     check(here, &trace_too, 78, "", "bad.toml:3:1");
     check(here, &trace_too, 78, "", "open (gone.jsonl): No such file or directory (ENOENT)");
@@ -210,6 +214,10 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
     let reason = "there is no reason \"interface_budgets\"; did you mean \"interface_budget\"?";
     check(here, &["audit", "absent", "--reason", "interface_budgets"], 2, "", reason);
     check(here, &["audit", "absent", "--op", "reserved"], 2, "", "\"reserve\"");
+    // What `--event`, `--reason` and `--op` take.
+    for word in ["flow_refused", "interface_budget", "ungroup"] {
+        check(here, &["completions", "bash"], 0, word, "");
+    }
     let mut top = std::process::Command::new(env!("CARGO_BIN_EXE_gqos"));
     let output = top.arg("top").env("TERM", "dumb").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();

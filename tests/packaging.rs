@@ -111,7 +111,11 @@ fn the_daemon_is_stopped_by_a_removal_and_by_no_upgrade() {
 /// Every name of a series that a daemon shows, as Prometheus stores it.
 fn series() -> BTreeSet<String> {
     let metrics = Metrics {
-        interfaces: vec![InterfaceMetrics { direct_packets: Some(0), ..InterfaceMetrics::default() }],
+        interfaces: vec![InterfaceMetrics {
+            direct_packets: Some(0),
+            traffic: Some(TrafficCounts::default()),
+            ..InterfaceMetrics::default()
+        }],
         classes: vec![ClassMetrics {
             totals: ClassTotals {
                 interface: String::new(),
@@ -119,7 +123,7 @@ fn series() -> BTreeSet<String> {
                 totals: Both::default(),
                 flows: 0,
             },
-            traffic: TrafficCounts::default(),
+            traffic: Some(TrafficCounts::default()),
         }],
         groups: vec![GroupMetrics::default()],
         process: Some(ProcessUse::default()),

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::audit_files::{each_line, is_closed, written};
 use super::failure::{CommandFailure, Exit};
-use super::names::UnknownName;
+use super::names::NamedValue;
 use super::plain::{plain, plain_json};
 
 /// Show the requests and decisions in the daemon's audit log, filtered by time, client, user, reason and others.
@@ -49,10 +49,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
     /// Show only refusals for this reason, such as interface_budget.
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = REASON, hide_possible_values = true)]
     reason: Option<String>,
     /// Show only this operation: reserve, renegotiate, release, capacity and so on.
-    #[arg(long, value_name = "OP", value_parser = operation)]
+    #[arg(long, value_name = "OP", value_parser = OPERATION, hide_possible_values = true)]
     op: Option<String>,
     /// Show only refusals.
     #[arg(long, conflicts_with = "admitted")]
@@ -76,22 +76,15 @@ fn time(text: &str) -> Result<Moment, NotATime> {
 /// The operations of lines that are no requests.
 const OTHER_OPERATIONS: [&str; 6] = ["audit", "reload", "link", "refused", "gap", "stop"];
 
-/// An operation by its name.
-fn operation(name: &str) -> Result<String, UnknownName> {
-    let known = OperationKind::ALL.iter().map(|kind| kind.name()).chain(OTHER_OPERATIONS);
-    match known.clone().any(|known| known == name) {
-        true => Ok(name.to_owned()),
-        false => Err(UnknownName::new("operation", name, known)),
-    }
-}
+/// The names of operations.
+const OPERATION: NamedValue = NamedValue {
+    kind: "operation",
+    names: || OperationKind::ALL.iter().map(|kind| kind.name()).chain(OTHER_OPERATIONS).collect(),
+};
 
-/// A reason of refusals by its name.
-fn reason(name: &str) -> Result<String, UnknownName> {
-    match name.parse::<Reason>() {
-        Ok(_) => Ok(name.to_owned()),
-        Err(_) => Err(UnknownName::new("reason", name, Reason::ALL.iter().map(|reason| reason.name()))),
-    }
-}
+/// The names of reasons of refusals.
+const REASON: NamedValue =
+    NamedValue { kind: "reason", names: || Reason::ALL.iter().map(|reason| reason.name()).collect() };
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());

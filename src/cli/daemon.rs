@@ -187,6 +187,7 @@ fn failure(error: DaemonStartError) -> CommandFailure {
     match error {
         DaemonStartError::Policy(_)
         | DaemonStartError::UnknownGroup { .. }
+        | DaemonStartError::AuditNotAFile { .. }
         | DaemonStartError::HttpOnControl { .. } => CommandFailure::new(Exit::InvalidFile, error),
         DaemonStartError::Kernel(failure) if failure.is_permission() => {
             refused(failure, "the control socket")

@@ -102,7 +102,7 @@ fn text(comparison: &AuditComparison, differing: &[ComparedVerdict]) -> String {
     lines.push(format!("  admitted as another rendition: {}", comparison.other_rendition));
     lines.push(format!("  held when the log began, and still admitted: {held}"));
     lines.push(format!(
-        "  refused by the kernel or in a race, which no policy decides: {}",
+        "  refused by the kernel, in a race or as invalid (such as a priority above 7), which no policy decides: {}",
         comparison.not_by_policy
     ));
     lines.extend(comparison.by.iter().map(|by| plain(&by_text(by)).into_owned()));

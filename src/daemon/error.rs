@@ -35,6 +35,12 @@ pub enum DaemonStartError {
         /// The option of the command that chooses another one.
         option: &'static str,
     },
+    /// The audit log is to be something that has no end to write at.
+    #[error("[daemon] audit: {}: this is a FIFO or a terminal; the audit log needs a file", path.display())]
+    AuditNotAFile {
+        /// The path in the policy.
+        path: PathBuf,
+    },
     /// The HTTP endpoint is to have the control socket's path.
     #[error("{}: the control socket has this path; choose another one for the HTTP endpoint, with --http or http in [daemon]", socket.display())]
     HttpOnControl {

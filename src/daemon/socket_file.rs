@@ -4,7 +4,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::error::DaemonStartError;
@@ -29,6 +29,9 @@ impl SocketFile {
         mode: u32,
         option: &'static str,
     ) -> Result<(UnixListener, Self), DaemonStartError> {
+        let new = beside(path, ".new");
+        // A path that is too long leaves nothing behind.
+        SocketAddr::from_pathname(&new).map_err(failed("bind", path))?;
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             fs::create_dir_all(directory).map_err(failed("mkdir", directory))?;
         }
@@ -57,7 +60,6 @@ impl SocketFile {
             Ok(_) => {}
         }
         // Renamed into its place once it has its permissions.
-        let new = beside(path, ".new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("unlink", &new)(error)),
             _ => {}
@@ -89,4 +91,17 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn failed<'a>(call: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> DaemonStartError + 'a {
     move |error| KernelCall(call).failed(path.display().to_string(), error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_too_long_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("below").join("s".repeat(200));
+        assert!(SocketFile::listen(&path, 0o660, "--socket").is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 }

@@ -101,3 +101,19 @@ const fn values(counts: &TrafficCounts) -> [MetricValue; 6] {
 const fn family(name: &'static str, (kind, unit): (FamilyKind, &'static str), help: &'static str) -> Family {
     Family { name, kind, unit, help }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::metrics::{InterfaceMetrics, Metrics};
+    use crate::telemetry::{MetricsFormat, metrics::TrafficCounts};
+
+    #[test]
+    fn what_is_not_counted_has_no_sample() {
+        let samples = |traffic| {
+            let interface = InterfaceMetrics { interface: "eth0".into(), traffic, ..InterfaceMetrics::default() };
+            let metrics = Metrics { interfaces: vec![interface], ..Metrics::default() };
+            metrics.render(MetricsFormat::OpenMetrics).matches("gqos_interface_used_bytes_per_second{").count()
+        };
+        assert_eq!((samples(None), samples(Some(TrafficCounts::default()))), (0, 1));
+    }
+}

@@ -321,7 +321,7 @@ egress = { capacity = "100 Mbit/s", reservable = "80%" }
 [template.video]
 sending = { service_type = "guaranteed", token_rate = "10 Mbit/s", token_bucket_size = "64 KiB" }
 [template.jumbo]
-sending = { service_type = "guaranteed", token_rate = "10 Mbit/s", token_bucket_size = "64 KiB", max_sdu_size = 9000 }
+sending = { service_type = "guaranteed", token_rate = "10 Mbit/s", token_bucket_size = "64 KiB", max_sdu_size = "9000 B" }
 [class.some]
 match = { uid = [4000000000] }
 [class.two]

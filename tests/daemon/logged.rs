@@ -50,6 +50,9 @@ impl Daemon {
         assert_eq!(client.reserve(asked("big", 12_000_000, 7))["ok"], false);
         assert_eq!(client.reserve(asked("urgent", 9_500_000, 0))["ok"], true);
         client.call("Release", json!({ "id": "urgent" })).unwrap();
+        std::fs::write(directory.join("policy.toml"), "version = 2\n").unwrap();
+        assert!(client.call("Reload", json!({})).is_err());
+        std::fs::write(directory.join("policy.toml"), POLICY).unwrap();
         client.call("Reload", json!({})).unwrap();
         // SAFETY: the call takes two numbers; the process is this test's child, which it has not waited for.
         assert_eq!(unsafe { libc::kill(self.0.id().cast_signed(), libc::SIGTERM) }, 0);
@@ -76,7 +79,7 @@ fn written(format: &str) -> String {
 }
 
 /// The facts of the work, and fields of each that have these values.
-fn expected() -> [(&'static str, Value); 8] {
+fn expected() -> [(&'static str, Value); 9] {
     [
         ("daemon_started", json!({ "version": env!("CARGO_PKG_VERSION") })),
         (
@@ -93,6 +96,7 @@ fn expected() -> [(&'static str, Value); 8] {
         ),
         ("flow_preempted", json!({ "id": HOSTILE, "by": "urgent", "charged_sending": 1_250_000 })),
         ("flow_released", json!({ "id": "urgent", "charged_sending": 9_500_000 })),
+        ("policy_invalid", json!({ "problems": 1 })),
         ("policy_reloaded", json!({ "changed": 0 })),
         ("daemon_ended", json!({ "is_failure": false })),
     ]

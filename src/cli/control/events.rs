@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::{SocketArgument, failure};
 use crate::cli::failure::CommandFailure;
-use crate::cli::names::UnknownName;
+use crate::cli::names::NamedValue;
 use crate::cli::output::print;
 use crate::cli::plain::{plain, plain_json};
 
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Print only events of this kind, such as flow_refused; several may be given.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    #[arg(long, value_name = "KIND", value_parser = KIND, hide_possible_values = true)]
     event: Vec<String>,
     /// Print one JSON record for each event and line.
     #[arg(long)]
@@ -33,13 +33,8 @@ pub(in crate::cli) struct Arguments {
     socket: SocketArgument,
 }
 
-/// The kind of an event by its name.
-fn kind(name: &str) -> Result<String, UnknownName> {
-    match Event::KINDS.contains(&name) {
-        true => Ok(name.to_owned()),
-        false => Err(UnknownName::new("kind of event", name, Event::KINDS.iter().copied())),
-    }
-}
+/// The names of the kinds of events.
+const KIND: NamedValue = NamedValue { kind: "kind of event", names: || Event::KINDS.to_vec() };
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     // The next event may take any time.

@@ -113,10 +113,10 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     if let Some(most) = arguments.most {
         flows.truncate(most);
     }
-    if flows.is_empty()
-        && let Some(interface) = &arguments.interface
-    {
-        check_interface(&mut client, interface)?;
+    if flows.is_empty() && (arguments.interface.is_some() || arguments.class.is_some()) {
+        let status = client.call(&MethodCall::Status(StatusCall::default()))?;
+        arguments.interface.as_ref().map_or(Ok(()), |interface| check_interface(&status, interface))?;
+        arguments.class.as_ref().map_or(Ok(()), |class| check_class(&status, class))?;
     }
     // The daemon's own ids are longer than most others.
     let id_width = flows.iter().map(|flow| plain(&flow.id).chars().count()).max().unwrap_or(0).max(24);
@@ -139,14 +139,28 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 }
 
 /// - **Errors**: the daemon knows no interface of this name.
-fn check_interface(client: &mut ControlClient, name: &str) -> Result<(), CommandFailure> {
-    let StatusReply { interfaces, .. } = client.call(&MethodCall::Status(StatusCall::default()))?;
-    let known: Vec<&str> = interfaces.iter().map(|interface| interface.interface.as_str()).collect();
-    if known.contains(&name) {
+pub(super) fn check_interface(status: &StatusReply, name: &str) -> Result<(), CommandFailure> {
+    check_name("interface", name, status.interfaces.iter().map(|record| record.interface.as_str()))
+}
+
+/// - **Errors**: the daemon's interfaces have no class of this name.
+pub(super) fn check_class(status: &StatusReply, name: &str) -> Result<(), CommandFailure> {
+    // Classes are listed by interface.
+    if status.interfaces.is_empty() {
         return Ok(());
     }
-    let error = UnknownName::new("interface", name, known.into_iter());
-    Err(CommandFailure::new(Exit::Usage, error))
+    check_name("class", name, status.policy_classes.iter().map(|record| record.class.as_str()))
+}
+
+fn check_name<'n>(
+    kind: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+) -> Result<(), CommandFailure> {
+    match known.clone().any(|known| known == name) {
+        true => Ok(()),
+        false => Err(CommandFailure::new(Exit::Usage, UnknownName::new(kind, name, known))),
+    }
 }
 
 /// The flows as they are asked for, and how many there are.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::{Both, Direction, Rate};
 use gqos::admission::Totals;
@@ -16,9 +15,9 @@ use gqos::control::{
 use serde::Serialize;
 
 use super::client::{ControlClient, SocketArgument};
-use super::flows::fetch;
+use super::flows::{check_class, check_interface, fetch};
 use super::numbers::{lasted, short};
-use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::failure::CommandFailure;
 use crate::cli::output::{counted, print};
 use crate::cli::plain::{plain, plain_json};
 
@@ -69,22 +68,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let mut daemon = arguments.socket.connect()?;
     let mut status: StatusReply = daemon.call(&request)?;
     if let Some(name) = &arguments.interface {
+        check_interface(&status, name)?;
         status.interfaces.retain(|record| record.interface == *name);
-        if status.interfaces.is_empty() {
-            return Err(CommandFailure::new(
-                Exit::Difference,
-                anyhow!("the daemon has no interface {name:?}"),
-            ));
-        }
         status.policy_classes.retain(|record| record.interface == *name);
         status.groups.retain(|record| record.interface == *name);
     }
     if let Some(name) = &arguments.class {
+        check_class(&status, name)?;
         status.policy_classes.retain(|record| record.class == *name);
-        if status.policy_classes.is_empty() {
-            let error = anyhow!("the daemon's interfaces have no class {name:?}");
-            return Err(CommandFailure::new(Exit::Difference, error));
-        }
     }
     arguments.sort.apply(&mut status);
     let held = match &arguments.client {

@@ -140,6 +140,14 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_is_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(AuditFiles::open(&path, 1).unwrap_err().kind(), io::ErrorKind::NotSeekable);
+    }
+
+    #[test]
     fn a_torn_line_keeps_a_line_of_its_own() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");

@@ -14,8 +14,9 @@ use super::files::AuditFiles;
 use super::message::AuditMessage;
 use super::writer::{Limits, Writer};
 use crate::admission::{Ledger, Operation};
+use crate::daemon::error::DaemonStartError;
 use crate::engine::{AuditSink, MakeAuditSink};
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::KernelCall;
 use crate::linux::random_name;
 use crate::policy::{AuditPolicy, Policy};
 use crate::telemetry::audit::{AuditFact, AuditRun, AuditTrail, Audited};
@@ -47,13 +48,16 @@ impl AuditLog {
 
 /// Opens the log and starts its thread.
 ///
-/// - **Errors**: the file cannot be opened.
+/// - **Errors**: the file cannot be opened, or is no file.
 pub(in crate::daemon) fn start(
     settings: &AuditPolicy,
     policy: &Policy,
     owners: Owners,
-) -> Result<(AuditLog, MakeAuditSink), KernelFailure> {
-    let failed = |error: io::Error| KernelCall("open").failed(&settings.path, error);
+) -> Result<(AuditLog, MakeAuditSink), DaemonStartError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotSeekable => DaemonStartError::AuditNotAFile { path: (&settings.path).into() },
+        _ => KernelCall("open").failed(&settings.path, error).into(),
+    };
     let files = AuditFiles::open(Path::new(&settings.path), settings.keep).map_err(failed)?;
     let run =
         AuditRun { run: random_name()?, version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };

@@ -457,7 +457,8 @@ mod tests {
     #[test]
     fn what_passes_another_filter_is_shown_from_its_first_flow_on() {
         for change in [|state: &mut TopState| state.push_filter('v'), TopState::pop_filter, TopState::clear_filter] {
-            let mut state = TopState { first: 2, ..TopState::default() };
+            let mut state = TopState::default();
+            state.first = 2;
             change(&mut state);
             assert_eq!(state.wanted(24).first, Some(0));
         }
