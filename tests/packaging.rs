@@ -125,7 +125,7 @@ fn series() -> BTreeSet<String> {
             },
             traffic: Some(TrafficCounts::default()),
         }],
-        groups: vec![GroupMetrics::default()],
+        groups: vec![GroupMetrics { traffic: Some(TrafficCounts::default()), ..GroupMetrics::default() }],
         process: Some(ProcessUse::default()),
         ..Metrics::default()
     };

@@ -112,10 +112,11 @@ fn replay(
             }
             Err(error) => return Err(Stopped::Input(CommandFailure::os("read", name, error))),
         }
-        let Some(line) = lines.read(&text).map_err(|error| match AuditLine::read(text.trim_end(), policy) {
-            Ok(_) => invalid(anyhow!("a line of an audit log: gqos replay --audit reads those")),
-            Err(_) => invalid(error.into()),
-        })?
+        let Some(line) =
+            lines.read(&text).map_err(|error| match AuditLine::read(text.trim_end(), policy) {
+                Ok(_) => invalid(anyhow!("a line of an audit log: gqos replay --audit reads those")),
+                Err(_) => invalid(error.into()),
+            })?
         else {
             continue;
         };

@@ -22,10 +22,8 @@ pub(crate) struct Foreseen {
 }
 
 /// Addresses of no host (RFC 5737, RFC 3849), so that the route to them is the default route.
-const ELSEWHERE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-];
+const ELSEWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
 impl LocalEngine {
     /// What a request would be answered now, whoever its owner is: one that its class is for. Nothing is reserved, and an

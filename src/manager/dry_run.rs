@@ -7,7 +7,9 @@ use flowspec::Moment;
 
 use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
-use crate::admission::{Decision, EndedIds, Ledger, Operation, Refusal, RefusedRequest, Renegotiation, Request};
+use crate::admission::{
+    Decision, EndedIds, Ledger, Operation, Refusal, RefusedRequest, Renegotiation, Request,
+};
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::Audited;

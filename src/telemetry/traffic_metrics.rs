@@ -110,9 +110,13 @@ mod tests {
     #[test]
     fn what_is_not_counted_has_no_sample() {
         let samples = |traffic| {
-            let interface = InterfaceMetrics { interface: "eth0".into(), traffic, ..InterfaceMetrics::default() };
+            let interface =
+                InterfaceMetrics { interface: "eth0".into(), traffic, ..InterfaceMetrics::default() };
             let metrics = Metrics { interfaces: vec![interface], ..Metrics::default() };
-            metrics.render(MetricsFormat::OpenMetrics).matches("gqos_interface_used_bytes_per_second{").count()
+            metrics
+                .render(MetricsFormat::OpenMetrics)
+                .matches("gqos_interface_used_bytes_per_second{")
+                .count()
         };
         assert_eq!((samples(None), samples(Some(TrafficCounts::default()))), (0, 1));
     }

@@ -348,7 +348,9 @@ fn readiness_without_a_flow_and_for_what_a_reservation_would_be_answered() {
     readiness(&daemon, "?template=jumbo&interface=eth0", (503, "mtu"));
     let mut client = daemon.client();
     for number in 0..2 {
-        client.reserve(json!({ "id": number.to_string(), "interface": "eth0", "template": "video", "class": "two" }));
+        client.reserve(
+            json!({ "id": number.to_string(), "interface": "eth0", "template": "video", "class": "two" }),
+        );
     }
     readiness(&daemon, "?template=video&class=some", (200, ""));
     readiness(&daemon, "?template=jumbo", (503, "mtu"));
@@ -358,7 +360,8 @@ fn readiness_without_a_flow_and_for_what_a_reservation_would_be_answered() {
     // Loopback takes the large packets, and is full for a while; `eth0` never takes them.
     for number in 0..8 {
         let id = format!("l{number}");
-        client.reserve(json!({ "id": id, "interface": "lo", "template": "jumbo", "ends_in_us": 600_000_000 }));
+        client
+            .reserve(json!({ "id": id, "interface": "lo", "template": "jumbo", "ends_in_us": 600_000_000 }));
     }
     let (body, retry) = ready("?template=jumbo");
     let (seconds, message): (u64, _) = (retry.unwrap().parse().unwrap(), body["message"].as_str().unwrap());

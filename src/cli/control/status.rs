@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::client::{ControlClient, SocketArgument};
 use super::flows::{check_class, check_interface, fetch};
 use super::numbers::{lasted, short};
-use crate::cli::failure::CommandFailure;
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
 use crate::cli::plain::{plain, plain_json};
 

@@ -448,7 +448,10 @@ mod tests {
         assert_eq!(shown[7], "… 5 more interfaces: ] and [ scroll");
         (0..11).for_each(|_| state.scroll_sums(true, sum_count(&state)));
         let shown = lines(&state, 80);
-        assert!(shown[2].starts_with("eth5       receiving") && shown[6].starts_with("eth7       rec"), "{shown:#?}");
+        assert!(
+            shown[2].starts_with("eth5       receiving") && shown[6].starts_with("eth7       rec"),
+            "{shown:#?}"
+        );
         (0..99).for_each(|_| state.scroll_sums(true, sum_count(&state)));
         state.scroll_sums(false, sum_count(&state));
         assert!(lines(&state, 80)[2].starts_with("eth7       sending"));
@@ -456,7 +459,9 @@ mod tests {
 
     #[test]
     fn what_passes_another_filter_is_shown_from_its_first_flow_on() {
-        for change in [|state: &mut TopState| state.push_filter('v'), TopState::pop_filter, TopState::clear_filter] {
+        for change in
+            [|state: &mut TopState| state.push_filter('v'), TopState::pop_filter, TopState::clear_filter]
+        {
             let mut state = TopState::default();
             state.first = 2;
             change(&mut state);
