@@ -163,7 +163,8 @@ impl Run<'_> {
                 observed.decisions = id.each().map(decide).collect();
             }
             Action::Peer { id, state, lasting } => {
-                observed.decisions = id.each().map(|id| self.see_peer(id, *state, *lasting)).collect();
+                let lasting = lasting.as_ref().map(|lasting| lasting.value);
+                observed.decisions = id.each().map(|id| self.see_peer(id, *state, lasting)).collect();
             }
             Action::Close(names) => observed.decisions = names.each().map(|id| self.release(id)).collect(),
             Action::Crash(client) => {

@@ -61,7 +61,7 @@ pub(super) enum Action {
     /// Flows extend their soft state.
     Refresh { id: IdPattern, time_to_live: Micros },
     /// The peers of flows are seen; `lasting` is how long they have been so, where that is not from now on.
-    Peer { id: IdPattern, state: PeerState, lasting: Option<Micros> },
+    Peer { id: IdPattern, state: PeerState, lasting: Option<Placed<Micros>> },
     /// Flows end.
     Close(IdPattern),
     /// A group is made or changed.

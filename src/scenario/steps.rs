@@ -277,7 +277,7 @@ fn peer(section: Section<'_>, uses: &NameUses) -> Option<Action> {
     }
     let lasting = section.quantity::<Micros>("for");
     section.finish();
-    Some(Action::Peer { id: id?, state: state?.value, lasting: lasting.map(|time| time.value) })
+    Some(Action::Peer { id: id?, state: state?.value, lasting })
 }
 
 fn capacity(section: Section<'_>, uses: &NameUses) -> Option<Action> {

@@ -159,7 +159,7 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
     }
 }
 
-/// Notes steps whose `at` is before the step before.
+/// Notes steps whose `at` is before the step before, and states of peers that began before the test: time begins with it.
 fn check_times(steps: &[Step], section: &Section<'_>) {
     let mut now = Micros::new(0);
     for step in steps {
@@ -173,6 +173,14 @@ fn check_times(steps: &[Step], section: &Section<'_>) {
             Time::At(at) => now.max(at),
             Time::After(after) => Micros::new(now.get().saturating_add(after.get())),
         };
+        if let Action::Peer { lasting: Some(Placed { value: lasting, place }), .. } = &step.action
+            && *lasting > now
+        {
+            let message = format!("for goes back before the test: the step is at {now}, and its state has lasted for {lasting}");
+            let problem = Problem::new(Code::BadValue, place.clone(), message);
+            let help = format!("let time pass before the step, so that it is at {lasting} or later");
+            section.add(problem.with_help(Some(help)));
+        }
     }
 }
 

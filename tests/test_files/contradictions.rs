@@ -42,3 +42,17 @@ fn a_step_before_the_one_before_it_is_an_error_of_the_test_file() {
     check(&steps("at = \"2 s\""), &["."], 0, &[]);
     check(&steps(&last.replace("2999999 us", "3 s")), &["."], 0, &[]);
 }
+
+/// Time begins with the test: a state could only be cut to its beginning.
+#[test]
+fn a_peers_state_that_began_before_the_test_is_an_error_of_the_test_file() {
+    let steps = |before: &str| {
+        let connect = "connect = { id = \"v\", interface = \"eth0\", template = \"hd\" }";
+        let peer = "peer = { id = \"v\", state = \"silent\", for = \"1 h\" }\nexpect = { flows = 0, dead = [\"v\"] }";
+        format!("[[test]]\nname = \"x\"\n[[test.step]]\n{connect}\n[[test.step]]\n{before}{peer}\n")
+    };
+    let message = "for goes back before the test: the step is at 0 us, and its state has lasted for 3600 s";
+    check(&steps(""), &["."], 78, &["error[GQ0006]", "a.qostest.toml:7:", message]);
+    check(&steps("after = \"3599 s\"\n"), &["."], 78, &["the step is at 3599 s"]);
+    check(&steps("after = \"1 h\"\n"), &["."], 0, &[]);
+}
