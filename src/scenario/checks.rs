@@ -46,6 +46,9 @@ impl Suite {
             }
             let used = step.names.iter().filter(|name| name.kind == NameKind::Interface && !name.is_expected);
             known.interfaces.extend(used.map(|name| name.names.pattern.as_str()));
+            if test.is_complete {
+                problems.extend(known.without_interface(step));
+            }
             let policy = known.policies.last().copied();
             let unknown = step.names.iter().filter(|name| !follows(step, name, policy));
             // A step that could not be read may have opened the flow.
@@ -154,6 +157,19 @@ impl KnownNames<'_> {
             }
         };
         Some(Problem::new(Code::UnknownName, place.clone(), message).with_help(near))
+    }
+
+    /// A step whose totals are those of no interface: no step has named one, and the policy has only `"*"`.
+    fn without_interface(&self, step: &Step) -> Option<Problem> {
+        let expect = step.expect.as_ref()?;
+        let has_totals = expect.reserved.is_some() || expect.available.is_some();
+        let has_table = self.policies.first().is_some_and(|policy| !policy.interfaces.is_empty());
+        if !has_totals || expect.interface.is_some() || has_table || !self.interfaces.is_empty() {
+            return None;
+        }
+        let message = "no step up to here names an interface whose totals could be compared".to_owned();
+        let problem = Problem::new(Code::MissingKey, expect.place.clone(), message);
+        Some(problem.with_help(Some("begin with a step that names one".to_owned())))
     }
 
     /// Whether the policy has an interface by `"*"` alone, and no step names it.

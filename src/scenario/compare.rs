@@ -86,7 +86,7 @@ impl ObservedStep {
         &self,
         expect: &Expect,
         ledger: &Ledger,
-        interface: &str,
+        interface: Option<&str>,
     ) -> Result<(), Box<Mismatch>> {
         // Expectations about a decision hold for each decision of the step.
         for decision in &self.decisions {
@@ -144,18 +144,18 @@ impl ObservedStep {
         &self,
         expect: &Expect,
         ledger: &Ledger,
-        interface: &str,
+        interface: Option<&str>,
     ) -> Result<(), Box<Mismatch>> {
-        let known = ledger.totals(interface);
+        let known = interface.and_then(|interface| ledger.totals(interface));
         let of_interface = expect.reserved.map(|_| ChargeQuantity::Reserved);
         let of_interface = of_interface.or(expect.available.map(|_| ChargeQuantity::Available));
         if let (None, Some(quantity)) = (known, of_interface) {
             let compared = Compared::Charge { quantity, place: None };
-            return Err(Mismatch::new(
-                compared,
-                "a rate",
-                format!("the policy has no interface {interface:?}"),
-            ));
+            let found = match interface {
+                Some(interface) => format!("the policy has no interface {interface:?}"),
+                None => "no step has named an interface yet".to_owned(),
+            };
+            return Err(Mismatch::new(compared, "a rate", found));
         }
         let totals = known.unwrap_or_default();
         for (quantity, expected, actual) in [
@@ -168,7 +168,7 @@ impl ObservedStep {
                 if let Some(expected) = expected.and_then(|expected| *expected.get(direction))
                     && expected != actual
                 {
-                    let place = Some((interface.to_owned(), direction));
+                    let place = interface.map(|interface| (interface.to_owned(), direction));
                     return Err(Mismatch::new(Compared::Charge { quantity, place }, expected, actual));
                 }
             }

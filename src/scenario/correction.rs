@@ -26,7 +26,7 @@ pub(super) fn correction(
     expect: &Expect,
     observed: &ObservedStep,
     ledger: &Ledger,
-    interface: &str,
+    interface: Option<&str>,
 ) -> Result<String, NoExpectations> {
     let mut found = found(expect, observed, ledger, interface);
     if found.is_empty() {
@@ -46,10 +46,11 @@ pub(super) fn correction(
 }
 
 /// Expectations with the values that the last decision has, and the ledger.
-fn found(expect: &Expect, observed: &ObservedStep, ledger: &Ledger, interface: &str) -> Expect {
+fn found(expect: &Expect, observed: &ObservedStep, ledger: &Ledger, interface: Option<&str>) -> Expect {
     let last = observed.decisions.last();
     let wsa = |wsa: Option<Wsa>| wsa.map(|wsa| wsa.name().to_owned());
-    let totals = ledger.totals(interface).unwrap_or_default();
+    let known = interface.and_then(|interface| ledger.totals(interface));
+    let (has_totals, totals) = (known.is_some(), known.unwrap_or_default());
     let reserved = totals.map(|totals| totals.reserved);
     let available = totals.map(|totals| totals.available());
     let rates = |expected: Option<Both<Option<Rate>>>, actual: Both<Rate>| {
@@ -76,8 +77,8 @@ fn found(expect: &Expect, observed: &ObservedStep, ledger: &Ledger, interface: &
             .zip(last)
             .map(|(name, last)| rendition(last, Some(name)).to_owned()),
         interface: expect.interface.clone(),
-        reserved: rates(expect.reserved, reserved),
-        available: rates(expect.available, available),
+        reserved: rates(expect.reserved.filter(|_| has_totals), reserved),
+        available: rates(expect.available.filter(|_| has_totals), available),
         charged: rates(expect.charged.filter(|_| last.is_some()), observed.charged()),
         would_fit: expect.would_fit.and(last.and_then(Decision::would_fit)),
         preempted: list(&expect.preempted, observed.listed(Decision::preempted)),

@@ -29,8 +29,8 @@ use crate::policy::Policy;
 struct Run<'a> {
     manager: DryRun,
     now: Moment,
-    /// The interface of the last request.
-    interface: String,
+    /// The interface of the last request, at first that of the policy's first table; none if it has only `"*"`.
+    interface: Option<String>,
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
     granted: BTreeMap<String, GrantedFlow>,
@@ -74,7 +74,7 @@ pub fn run_test<'a>(
     let mut run = Run {
         manager: DryRun::new(Arc::clone(policy)),
         now: Moment::START,
-        interface: policy.interfaces.keys().next().cloned().unwrap_or_default(),
+        interface: policy.interfaces.keys().next().cloned(),
         policies,
         lab,
         granted: BTreeMap::new(),
@@ -124,7 +124,7 @@ impl Run<'_> {
     /// Compares the expectations, and notes those that would hold if one does not.
     fn compare(&mut self, expect: &Expect, observed: &ObservedStep) -> Result<(), Box<Mismatch>> {
         let ledger = self.manager.ledger();
-        let interface = expect.interface.as_ref().unwrap_or(&self.interface);
+        let interface = expect.interface.as_deref().or(self.interface.as_deref());
         let result = observed.compare(expect, ledger, interface);
         if result.is_err() {
             let place = expect.place.clone();
@@ -159,8 +159,7 @@ impl Run<'_> {
             }
             Action::Refresh { id, time_to_live } => {
                 let time_to_live = *time_to_live;
-                let decide = |id| self.decide(Operation::Refresh { id, time_to_live });
-                observed.decisions = id.each().map(decide).collect();
+                observed.decisions = id.each().map(|id| self.refresh(id, time_to_live)).collect();
             }
             Action::Peer { id, state, lasting } => {
                 let lasting = lasting.as_ref().map(|lasting| lasting.value);
@@ -174,17 +173,17 @@ impl Run<'_> {
             Action::Group(group) => observed.decisions.push(self.group(group)),
             Action::Ungroup(id) => {
                 if let Some((interface, _)) = self.manager.ledger().group_totals(id) {
-                    self.interface = interface.to_owned();
+                    self.interface = Some(interface.to_owned());
                 }
                 observed.decisions.push(self.decide(Operation::Ungroup { id: id.clone() }));
             }
             Action::Capacity { interface, direction, capacity } => {
-                self.interface.clone_from(interface);
+                self.interface = Some(interface.clone());
                 let (interface, direction, capacity) = (interface.clone(), *direction, *capacity);
                 observed.decisions.push(self.decide(Operation::Capacity { interface, direction, capacity }));
             }
             Action::Measure { interface, class, window, rate } => {
-                self.interface.clone_from(interface);
+                self.interface = Some(interface.clone());
                 let (interface, class) = (interface.clone(), class.clone());
                 let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
                 observed.decisions.push(self.decide(operation));
@@ -202,7 +201,7 @@ impl Run<'_> {
     }
 
     fn connect(&mut self, connect: &Connect) -> Vec<Decision> {
-        self.interface.clone_from(&connect.interface);
+        self.interface = Some(connect.interface.clone());
         let policy = Arc::clone(self.ledger().policy());
         let submit = |id| {
             let mut request = connect.request(id, self.now);
@@ -216,7 +215,7 @@ impl Run<'_> {
     }
 
     fn query(&mut self, query: &Connect) -> Decision {
-        self.interface.clone_from(&query.interface);
+        self.interface = Some(query.interface.clone());
         let policy = Arc::clone(self.ledger().policy());
         let mut request = query.request(query.id.pattern.clone(), self.now);
         let qos = self.choose_qos(query, &mut request, &policy);
@@ -233,7 +232,7 @@ impl Run<'_> {
 
     fn group(&mut self, group: &GroupStep) -> Decision {
         let GroupStep { id, interface, class, mode, qos } = group.clone();
-        self.interface.clone_from(&interface);
+        self.interface = Some(interface.clone());
         let policy = Arc::clone(self.ledger().policy());
         for template in qos.templates().iter().filter(|name| policy.templates.contains_key(*name)) {
             self.cover(CoverageItem::Template(template.clone()));
@@ -289,32 +288,43 @@ impl Run<'_> {
         let policy = Arc::clone(self.ledger().policy());
         self.requested.templates = template.map(str::to_owned).into_iter().collect();
         let requested = renegotiated(template, *flowspecs, &policy);
-        let submit = |id| match &requested {
-            Ok(flowspecs) => {
-                self.decide_and_remember(Operation::Renegotiate { id, flowspecs: Box::new(*flowspecs) })
-            }
-            Err(refusal) => {
-                let refusal = refusal.clone();
-                let (kind, interface) = (RequestKind::Renegotiate { id }, Some(self.interface.clone()));
-                let refused = RefusedRequest { kind, interface, refusal };
-                self.manager.refuse(refused, self.now)
+        let submit = |id: String| {
+            self.name_interface_of(&id);
+            match &requested {
+                Ok(flowspecs) => {
+                    self.decide_and_remember(Operation::Renegotiate { id, flowspecs: Box::new(*flowspecs) })
+                }
+                Err(refusal) => {
+                    let refusal = refusal.clone();
+                    let (kind, interface) = (RequestKind::Renegotiate { id }, self.interface.clone());
+                    let refused = RefusedRequest { kind, interface, refusal };
+                    self.manager.refuse(refused, self.now)
+                }
             }
         };
         names.each().map(submit).collect()
     }
 
-    fn see_peer(&mut self, id: String, state: PeerState, lasting: Option<Micros>) -> Decision {
-        if let Some((interface, _)) = self.manager.ledger().flow(&id) {
-            self.interface = interface.to_owned();
+    fn refresh(&mut self, id: String, time_to_live: Micros) -> Decision {
+        self.name_interface_of(&id);
+        self.decide(Operation::Refresh { id, time_to_live })
+    }
+
+    /// From now on, expectations are about the interface of this flow.
+    fn name_interface_of(&mut self, id: &str) {
+        if let Some((interface, _)) = self.manager.ledger().flow(id) {
+            self.interface = Some(interface.to_owned());
         }
+    }
+
+    fn see_peer(&mut self, id: String, state: PeerState, lasting: Option<Micros>) -> Decision {
+        self.name_interface_of(&id);
         let since = lasting.map(|lasting| self.now.saturating_sub(lasting));
         self.decide(Operation::Peer { id, state, since })
     }
 
     fn release(&mut self, id: String) -> Decision {
-        if let Some((interface, _)) = self.manager.ledger().flow(&id) {
-            self.interface = interface.to_owned();
-        }
+        self.name_interface_of(&id);
         self.decide(Operation::Release { id })
     }
 
@@ -350,7 +360,7 @@ impl Run<'_> {
         let Some(GrantedFlow { interface, class, qos }) = granted.cloned() else {
             return Err(TransferFailure::UnknownFlow { id: id.clone() });
         };
-        self.interface.clone_from(&interface);
+        self.interface = Some(interface.clone());
         let Some(capacity) = self.ledger().capacity(&interface, Direction::Sending) else {
             return Err(TransferFailure::UnknownCapacity { interface });
         };

@@ -77,3 +77,63 @@ fn an_expectation_of_an_interface_that_is_not_there_is_an_error() {
         "{message}"
     );
 }
+
+/// A flow on each of two interfaces.
+const TWO_LINKS: &str = "version = 1\n[interface.eth0]\negress = { capacity = \"10 Mbit/s\" }\n[interface.eth1]\negress = { capacity = \"10 Mbit/s\" }\n";
+
+/// Runs steps under a policy: the exit code and what is printed.
+fn run_under(policy: &str, steps: &[&str]) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let steps: String = steps.iter().map(|step| format!("[[test.step]]\n{step}\n")).collect();
+    std::fs::write(directory.path().join("p.toml"), policy).unwrap();
+    let text = format!("policy = \"p.toml\"\n[[test]]\nname = \"x\"\n{steps}");
+    std::fs::write(directory.path().join("t.qostest.toml"), text).unwrap();
+    let output = gqos(directory.path(), &["test", "."], "");
+    let all = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(all).unwrap())
+}
+
+fn connect(id: &str, interface: &str) -> String {
+    format!(
+        "connect = {{ id = \"{id}\", interface = \"{interface}\", sending = {{ service_type = \"guaranteed\", token_rate = \"1 Mbit/s\" }} }}"
+    )
+}
+
+#[test]
+fn a_step_that_names_a_flow_is_compared_on_the_flows_interface() {
+    let (a, b, c) = (connect("a", "eth0"), connect("b", "eth1"), connect("c", "eth1"));
+    let renegotiate = |expect: &str| {
+        format!(
+            "renegotiate = {{ id = \"a\", sending = {{ service_type = \"guaranteed\", token_rate = \"3 Mbit/s\" }} }}\nexpect = {{ {expect} }}"
+        )
+    };
+    let refresh = "refresh = { id = \"a\", ttl = \"10 s\" }\nexpect = { reserved = \"3 Mbit/s\" }";
+    let renegotiated = renegotiate("reserved = \"3 Mbit/s\"");
+    let (code, text) = run_under(TWO_LINKS, &[&a, &b, &renegotiated, &c, refresh]);
+    assert_eq!(code, Some(0), "{text}");
+    let elsewhere = renegotiate("interface = \"eth1\", reserved = \"1 Mbit/s\"");
+    let (code, text) = run_under(TWO_LINKS, &[&a, &b, &elsewhere]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn an_interface_that_nothing_is_compared_on_is_an_error() {
+    let step = format!("{}\nexpect = {{ interface = \"eth1\", decision = \"admitted\" }}", connect("a", "eth0"));
+    let (code, text) = run_under(TWO_LINKS, &[&step]);
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("t.qostest.toml:6:24"), "{text}");
+    assert!(text.contains("test.step.expect.interface has no effect without reserved or available"), "{text}");
+}
+
+#[test]
+fn totals_of_no_interface_are_an_error() {
+    let any = "version = 1\n[interface.\"*\"]\negress = { capacity = \"10 Mbit/s\" }\n";
+    let wait = "wait = \"1 s\"\nexpect = { reserved = \"0 bit/s\", available = \"8 Mbit/s\" }";
+    let (code, text) = run_under(any, &[wait]);
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("no step up to here names an interface"), "{text}");
+    let (code, text) = run_under(any, &["wait = \"1 s\"\nexpect = { flows = 0 }"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run_under(any, &[&connect("a", "eth9"), "wait = \"1 s\"\nexpect = { available = \"7 Mbit/s\" }"]);
+    assert_eq!(code, Some(0), "{text}");
+}
