@@ -6,7 +6,7 @@ use std::fmt;
 use flowspec::Share;
 
 use crate::admission::Reason;
-use crate::policy::{Class, ClassModel, Policy};
+use crate::policy::{Allocate, Class, Policy};
 
 /// A definition of a policy, or a reason of refusals.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -69,15 +69,17 @@ impl Coverage {
 fn possible_reasons(policy: &Policy) -> impl Iterator<Item = Reason> {
     let interfaces = || policy.interfaces.values().chain(&policy.any_interface);
     let classes = || policy.classes.values();
+    // A class that allocates by peak refuses flows without a finite one.
+    let limits_rate = |class: &Class| class.max_rate.is_some() || class.allocate == Allocate::Peak;
     let is_limited = |class: &Class| class.share.is_some_and(|share| share != Share::Part(1_000_000_000));
-    let shares_count = interfaces().any(|interface| interface.class_model != ClassModel::Rdm);
     [
         (Reason::InterfaceBudget, interfaces().next().is_some()),
         (Reason::InterfaceFlows, interfaces().any(|interface| interface.max_flows.is_some())),
         (Reason::Buffer, interfaces().any(|interface| interface.buffer.is_some())),
-        (Reason::ClassShare, shares_count && classes().any(is_limited)),
+        (Reason::ClassShare, classes().any(is_limited)),
         (Reason::ClassFlows, classes().any(|class| class.max_flows.is_some())),
-        (Reason::FlowRate, classes().any(|class| class.max_rate.is_some())),
+        (Reason::ClassOwner, classes().any(|class| class.matches.is_some())),
+        (Reason::FlowRate, classes().any(limits_rate)),
         (Reason::GroupBudget, !policy.groups.is_empty()),
         (Reason::ClientLimit, !policy.clients.is_empty()),
     ]

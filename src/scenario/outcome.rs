@@ -1,6 +1,6 @@
 //! The result of a test: its verdict, its decisions, and the expectations that would hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use flowspec::Direction;
@@ -15,8 +15,10 @@ use crate::policy::Place;
 pub struct TestOutcome {
     /// Whether the test passed.
     pub verdict: Verdict,
-    /// The parts of the policy that the test used.
+    /// The parts of the test's own policy that the test used.
     pub covered: BTreeSet<CoverageItem>,
+    /// The parts of each policy that the test reloads, used after that, by the names that the test gives the policies.
+    pub covered_after_reload: BTreeMap<String, BTreeSet<CoverageItem>>,
     /// Every decision, in the order of the steps.
     pub decisions: Vec<StepDecision>,
     /// For each step whose expectations do not hold, those that would.
@@ -43,6 +45,8 @@ pub struct Requested {
     pub rule: Option<usize>,
     /// The templates, best first; empty if flowspecs were requested, or no flow.
     pub templates: Vec<String>,
+    /// The policy that was reloaded last, by the name that the test gives it; `None` for the test's own.
+    pub policy: Option<String>,
 }
 
 /// A step that fails whatever its expectations are.
@@ -128,6 +132,8 @@ pub struct TestFailure {
     pub actual: String,
     /// The decision whose quantity differs, if it is one of a decision.
     pub decision: Option<Decision>,
+    /// The policy that was reloaded last, by the name that the test gives it; `None` for the test's own.
+    pub policy: Option<String>,
     /// The ledger after the step.
     pub ledger: LedgerSnapshot,
 }

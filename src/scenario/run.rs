@@ -32,6 +32,8 @@ struct Run<'a> {
     /// The interface of the last request, at first that of the policy's first table; none if it has only `"*"`.
     interface: Option<String>,
     policies: &'a BTreeMap<String, Arc<Policy>>,
+    /// The policy that was reloaded last, by its name in `policies`.
+    reloaded: Option<String>,
     lab: Option<&'a mut dyn Laboratory>,
     granted: BTreeMap<String, GrantedFlow>,
     /// What the present step requests.
@@ -63,6 +65,7 @@ pub fn run_test<'a>(
     let outcome = TestOutcome {
         verdict: Verdict::Ok,
         covered: BTreeSet::new(),
+        covered_after_reload: BTreeMap::new(),
         decisions: Vec::new(),
         corrections: Vec::new(),
         uncorrectable: Vec::new(),
@@ -76,6 +79,7 @@ pub fn run_test<'a>(
         now: Moment::START,
         interface: policy.interfaces.keys().next().cloned(),
         policies,
+        reloaded: None,
         lab,
         granted: BTreeMap::new(),
         requested: Requested::default(),
@@ -107,7 +111,7 @@ impl Run<'_> {
             return Err(Mismatch::new(Compared::Time, expected, format!("{actual} us")));
         }
         self.now = at;
-        self.requested = Requested::default();
+        self.requested = Requested { policy: self.reloaded.clone(), ..Requested::default() };
         let observed = self.act(&step.action);
         for decision in &observed.decisions {
             self.cover_decision(decision);
@@ -142,7 +146,8 @@ impl Run<'_> {
         let key = expect.and_then(|expect| expect.keys.iter().find(|(key, _)| key == compared.key()));
         let place = key.map_or(&step.place, |(_, place)| place).clone();
         let ledger = LedgerSnapshot::of(self.ledger());
-        Box::new(TestFailure { place, compared, expected, actual, decision, ledger })
+        let policy = self.reloaded.clone();
+        Box::new(TestFailure { place, compared, expected, actual, decision, policy, ledger })
     }
 
     fn act(&mut self, action: &Action) -> ObservedStep {
@@ -190,6 +195,7 @@ impl Run<'_> {
             }
             Action::Reload(path) => {
                 let policy = Arc::clone(&self.policies[path]);
+                self.reloaded = Some(path.clone());
                 let mut decision = self.manager.reload(policy, self.now);
                 observed.ended.append(decision.take_ended());
                 observed.notified.append(&mut decision.notified);
@@ -267,8 +273,11 @@ impl Run<'_> {
             self.cover(CoverageItem::Template(template.clone()));
         }
         self.requested.templates = qos.templates().to_vec();
-        if let Some(class) = request.class.as_ref().filter(|class| policy.classes.contains_key(*class)) {
-            self.cover(CoverageItem::Class(class.clone()));
+        // A flow without a class and a group gets the class that its owner matches.
+        let of_owner = || policy.class_for(&request.owner).filter(|_| request.group.is_none());
+        let class = request.class.as_deref().or_else(of_owner);
+        if let Some(class) = class.filter(|class| policy.classes.contains_key(*class)) {
+            self.cover(CoverageItem::Class(class.to_owned()));
         }
         let group = request.group.as_ref().and_then(|name| policy.groups.get_key_value(name));
         if let Some((name, group)) = group {
@@ -379,17 +388,26 @@ impl Run<'_> {
         self.manager.ledger()
     }
 
+    /// What the steps up to here cover of the policy that is in use.
+    fn covered(&mut self) -> &mut BTreeSet<CoverageItem> {
+        match &self.reloaded {
+            Some(name) => self.outcome.covered_after_reload.entry(name.clone()).or_default(),
+            None => &mut self.outcome.covered,
+        }
+    }
+
     fn cover(&mut self, item: CoverageItem) {
-        self.outcome.covered.insert(item);
+        self.covered().insert(item);
     }
 
     /// Covers the interfaces of a decision, and its reason.
     fn cover_decision(&mut self, decision: &Decision) {
-        let policy = self.manager.ledger().policy();
+        let policy = Arc::clone(self.manager.ledger().policy());
+        let covered = self.covered();
         for interface in decision.totals.keys() {
             let table = if policy.interfaces.contains_key(interface) { interface.as_str() } else { "*" };
-            self.outcome.covered.insert(CoverageItem::Interface(table.to_owned()));
+            covered.insert(CoverageItem::Interface(table.to_owned()));
         }
-        self.outcome.covered.extend(decision.reason().map(CoverageItem::Reason));
+        covered.extend(decision.reason().map(CoverageItem::Reason));
     }
 }

@@ -176,7 +176,9 @@ fn check_times(steps: &[Step], section: &Section<'_>) {
         if let Action::Peer { lasting: Some(Placed { value: lasting, place }), .. } = &step.action
             && *lasting > now
         {
-            let message = format!("for goes back before the test: the step is at {now}, and its state has lasted for {lasting}");
+            let message = format!(
+                "for goes back before the test: the step is at {now}, and its state has lasted for {lasting}"
+            );
             let problem = Problem::new(Code::BadValue, place.clone(), message);
             let help = format!("let time pass before the step, so that it is at {lasting} or later");
             section.add(problem.with_help(Some(help)));

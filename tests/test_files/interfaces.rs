@@ -118,11 +118,15 @@ fn a_step_that_names_a_flow_is_compared_on_the_flows_interface() {
 
 #[test]
 fn an_interface_that_nothing_is_compared_on_is_an_error() {
-    let step = format!("{}\nexpect = {{ interface = \"eth1\", decision = \"admitted\" }}", connect("a", "eth0"));
+    let step =
+        format!("{}\nexpect = {{ interface = \"eth1\", decision = \"admitted\" }}", connect("a", "eth0"));
     let (code, text) = run_under(TWO_LINKS, &[&step]);
     assert_eq!(code, Some(78), "{text}");
     assert!(text.contains("t.qostest.toml:6:24"), "{text}");
-    assert!(text.contains("test.step.expect.interface has no effect without reserved or available"), "{text}");
+    assert!(
+        text.contains("test.step.expect.interface has no effect without reserved or available"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -134,6 +138,7 @@ fn totals_of_no_interface_are_an_error() {
     assert!(text.contains("no step up to here names an interface"), "{text}");
     let (code, text) = run_under(any, &["wait = \"1 s\"\nexpect = { flows = 0 }"]);
     assert_eq!(code, Some(0), "{text}");
-    let (code, text) = run_under(any, &[&connect("a", "eth9"), "wait = \"1 s\"\nexpect = { available = \"7 Mbit/s\" }"]);
+    let (code, text) =
+        run_under(any, &[&connect("a", "eth9"), "wait = \"1 s\"\nexpect = { available = \"7 Mbit/s\" }"]);
     assert_eq!(code, Some(0), "{text}");
 }

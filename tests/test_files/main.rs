@@ -8,6 +8,7 @@ mod not_text;
 #[path = "../common/qostest.rs"]
 mod qostest;
 mod recorded;
+mod reloads;
 
 use qostest::{BAD, GOOD, POLICY, check, gqos, with_tests};
 

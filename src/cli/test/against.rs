@@ -60,7 +60,7 @@ fn compare(test: Selected<'_>, other: &LoadedPolicy) -> ComparedTest {
 /// What was requested: `p.toml:12, rule 1, template hd`.
 fn requested(test: Selected<'_>, difference: &DecisionDifference) -> String {
     let requested = &difference.requested;
-    let policy = test.policy();
+    let policy = test.policy_after(requested.policy.as_deref());
     let rule = requested.rule.map(|number| {
         let line = policy.policy.rules.get(number - 1).map_or(0, |rule| rule.place.line);
         format!("{}:{line} rule {number}", policy.path)

@@ -304,6 +304,12 @@ impl<'a> Selected<'a> {
         &self.file.policies[named.map_or("", String::as_str)]
     }
 
+    /// The policy in use after the reload of one that the test names; the test's own before any.
+    pub(super) fn policy_after(self, reloaded: Option<&str>) -> &'a LoadedPolicy {
+        let loaded = reloaded.and_then(|name| self.file.policies.get(name));
+        loaded.unwrap_or_else(|| self.policy())
+    }
+
     /// From 1.
     pub(super) fn line(self) -> usize {
         line_column(&self.file.text, self.test.place.span.start).0
@@ -332,9 +338,9 @@ impl<'a> Selected<'a> {
 
     /// The outcome with its places as files and lines.
     pub(super) fn report(self, outcome: TestOutcome, duration: Duration) -> TestReport {
-        let loaded = self.policy();
         let (failed_at, rule) = match &outcome.verdict {
             Verdict::Failed(failure) => {
+                let loaded = self.policy_after(failure.policy.as_deref());
                 let rule = failure
                     .rule()
                     .map(|rule| format!("{}:{}", loaded.path, line_column(&loaded.text, rule.span.start).0));

@@ -107,8 +107,12 @@ fn run_tests(
     for test in selected {
         let stopwatch = Stopwatch::start();
         let outcome = test.run(lab.as_deref_mut().map(|lab| lab as &mut dyn Laboratory));
-        if let Some(coverage) = coverage.get_mut(test.policy().path.as_str()) {
-            coverage.count(&outcome.covered);
+        let reloaded = outcome.covered_after_reload.iter();
+        let reloaded = reloaded.map(|(name, covered)| (test.policy_after(Some(name)), covered));
+        for (policy, covered) in std::iter::once((test.policy(), &outcome.covered)).chain(reloaded) {
+            if let Some(coverage) = coverage.get_mut(policy.path.as_str()) {
+                coverage.count(covered);
+            }
         }
         reports.push(test.report(outcome, stopwatch.time()));
         if arguments.fail_fast && reports.last().is_some_and(is_failed) {
