@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use common::kernel::{TestKernel, no_buffer, seen};
 use common::{PREEMPTION, policy};
-use flowspec::{Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Ratio};
+use flowspec::{Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Ratio, ServiceType};
 use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, NewFlow, Operation, Reason, Request};
 use gqos::manager::{Input, Manager, RequestId, Root};
 use gqos::policy::GroupMode;
@@ -475,4 +475,31 @@ fn a_reservation_ahead_that_ends_before_it_begins_never_has_a_class() {
     world.kernel.fails = None;
     until_due(&mut world);
     assert_eq!(world.told(), ["ahead begins with 6771:101"]);
+}
+
+/// The class in which the ledger counts a flow, wherever it comes from, is the one that is measured and that owes tokens.
+#[test]
+fn a_flow_without_a_class_in_its_request_is_measured_in_the_class_that_it_gets() {
+    let text = "version = 1\n[interface.eth0]\negress = { capacity = \"100 Mbit/s\" }\n[class.load]\nadmission = \"measured\"\nmatch = { uid = 33 }\n[class.shared]\nadmission = \"measured\"\n[group.g]\ninterface = \"eth0\"\nclass = \"shared\"\nsending = { service_type = \"controlled_load\", token_rate = \"8 Mbit/s\" }\n";
+    let mut world = World::new(text);
+    let mut sending = Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(1500));
+    sending.service_type = ServiceType::ControlledLoad;
+    let qos = Qos::sending(sending);
+    let mut by_owner = Request::new(NewFlow { id: "owner", interface: "eth0" }, qos);
+    by_owner.owner.uid = Some(33);
+    let mut of_group = Request::new(NewFlow { id: "member", interface: "eth0" }, qos);
+    of_group.group = Some("g".into());
+    let mut without = Request::new(NewFlow { id: "other", interface: "eth0" }, qos);
+    without.owner.uid = Some(34);
+    for request in [by_owner, of_group, without] {
+        let decision = world.request(Operation::Reserve(Box::new(request.into())));
+        assert!(decision.is_ok(), "{}", decision.message());
+    }
+    let classes: Vec<_> = world.manager.measured("eth0").into_keys().collect();
+    assert_eq!(classes, ["load", "shared"]);
+    let class = world.manager.measured_class("owner").map(|(_, class, _)| class);
+    assert_eq!((class.as_deref(), world.manager.measured_class("other")), (Some("load"), None));
+    let of_kernel = world.manager.classes("eth0").into_values();
+    let of_kernel: Vec<_> = of_kernel.map(|flows| (flows.one, flows.policy_class)).collect();
+    assert!(of_kernel.contains(&("owner".into(), Some("load".into()))), "{of_kernel:?}");
 }

@@ -46,16 +46,18 @@ impl Manager {
             return self.refuse_admission(turn, reply, ladder, why);
         }
         let begins = request.start.filter(|start| *start > turn.now);
+        let counted_class = self.ledger.flow_class(&request.id).map(str::to_owned);
         let without = match begins {
             // It takes debts over when it begins.
             Some(_) => Both::default(),
             None => {
-                let (interface, class) = (&request.interface, &request.class);
+                let (interface, class) = (&request.interface, &counted_class);
                 self.owed.take_over(Debtor { interface, class, tspec: &grant.tspec }, Both::default())
             }
         };
         let debt = FlowDebt { at: turn.now, missing: without, is_counted: false };
-        let flow = ManagedFlow { debt, begins, ..self.flow_of(ladder, &reply.decision, grant) };
+        let flow = self.flow_of((ladder, counted_class), &reply.decision, grant);
+        let flow = ManagedFlow { debt, begins, ..flow };
         self.flows.insert(request.id.clone(), flow);
         let placed = match begins {
             Some(at) => {
@@ -163,15 +165,20 @@ impl Manager {
         let placement = LeafPlacement { id, framed: framed(&flow.grant)?, group, owed };
         let policy = self.ledger.policy();
         let class_number = || {
-            // Class 0 is for flows that name none.
+            // Class 0 is for flows that have none.
             let before = |name: &String| policy.classes.keys().take_while(|known| *known < name).count();
-            flow.policy_class.as_ref().map_or(0, |name| 1 + before(name))
+            flow.counted_class.as_ref().map_or(0, |name| 1 + before(name))
         };
         let now = self.owed.now();
         self.interfaces.get_mut(&flow.interface)?.assign_class(now, placement, class_number)
     }
 
-    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> ManagedFlow {
+    fn flow_of(
+        &self,
+        (ladder, counted_class): (&Ladder, Option<String>),
+        decision: &Decision,
+        grant: Grant,
+    ) -> ManagedFlow {
         let request = &ladder.request;
         let measured = |name: &&String| {
             let class = self.ledger.policy().classes.get(*name);
@@ -185,11 +192,12 @@ impl Manager {
             qos: granted_qos(ladder, decision),
             grant,
             policy_class: request.class.clone(),
+            measured: counted_class.as_ref().filter(measured).cloned(),
+            counted_class,
             requester: FlowRequester::of(request),
             debt: FlowDebt { at: self.owed.now(), missing: Both::default(), is_counted: false },
             full_in: None,
             group: request.group.clone(),
-            measured: request.class.as_ref().filter(measured).cloned(),
             changing: None,
             begins: None,
             before_class: self.rerouting,

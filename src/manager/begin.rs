@@ -43,7 +43,7 @@ impl Manager {
         let Some(flow) = self.flows.get_mut(id) else { return };
         flow.begins = None;
         let debtor =
-            Debtor { interface: &flow.interface, class: &flow.policy_class, tspec: &flow.grant.tspec };
+            Debtor { interface: &flow.interface, class: &flow.counted_class, tspec: &flow.grant.tspec };
         let missing = self.owed.take_over(debtor, Both::default());
         flow.debt = FlowDebt { at: turn.now, missing, is_counted: false };
         let interface = flow.interface.clone();

@@ -36,7 +36,10 @@ pub(super) struct ManagedFlow {
     /// The request that was granted.
     pub(super) qos: Qos,
     pub(super) grant: Grant,
+    /// The class that its request names.
     pub(super) policy_class: Option<String>,
+    /// The class in which the ledger counts it: that of its request, of its group or for its owner.
+    pub(super) counted_class: Option<String>,
     pub(super) requester: Box<FlowRequester>,
     pub(super) debt: FlowDebt,
     /// How long its class takes until its buckets are full, once it has no packets of the flow.
@@ -123,7 +126,7 @@ impl ManagedFlow {
     }
 
     pub(super) const fn debtor(&self) -> Debtor<'_> {
-        Debtor { interface: self.interface.as_str(), class: &self.policy_class, tspec: &self.grant.tspec }
+        Debtor { interface: self.interface.as_str(), class: &self.counted_class, tspec: &self.grant.tspec }
     }
 
     /// Whether the kernel is still working on the flow's admission, preemption or end.

@@ -198,11 +198,11 @@ impl Manager {
             let Some(class) = flow.class else { continue };
             let rate = flow.grant.tspec.sending.as_ref().map_or(Rate::ZERO, TSpec::token_rate);
             let flows = classes.entry(class).or_insert_with(|| FlowsOfClass {
-                policy_class: flow.policy_class.clone(),
+                policy_class: flow.counted_class.clone(),
                 group: flow.group.clone(),
                 ..FlowsOfClass::default()
             });
-            if flows.policy_class != flow.policy_class {
+            if flows.policy_class != flow.counted_class {
                 flows.policy_class = None;
             }
             if flows.group != flow.group {
