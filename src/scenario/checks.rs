@@ -98,11 +98,15 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
         (Action::Connect(connect) | Action::Query(connect), Some(policy)) => {
             connect.qos.reserves_nothing(policy)
         }
+        (Action::Group(group), Some(policy)) => group.qos.reserves_nothing(policy),
         _ => false,
     };
     // A query looks at its interface first.
     let is_query = matches!(step.action, Action::Query(_));
+    // A measurement looks at its class first.
+    let is_measurement = matches!(step.action, Action::Measure { .. });
     is_expected(reason)
+        || is_measurement && name.kind == NameKind::Interface && is_expected(Reason::NotMeasured)
         || is_query && is_expected(Reason::UnknownInterface)
         || found_before.iter().any(|before| is_expected(*before))
         || name.kind == NameKind::Interface && expect.admitted == Some(true) && reserves_nothing()

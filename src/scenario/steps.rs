@@ -69,7 +69,9 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         actions.push(wait.as_ref().map(|_| Action::Wait));
     }
     let (expect, expected) = section.section("expect").map(expect).unzip();
-    if expect.as_ref().is_some_and(expects_inconsistent_flowspec) {
+    // A query whose delay no interface meets is answered: never.
+    let is_answered = |expect: &Expect| section.has("query") && expect.admitted == Some(true);
+    if expect.as_ref().is_some_and(|expect| expects_inconsistent_flowspec(expect) || is_answered(expect)) {
         section.withdraw(Code::BadFlowspec, problems_before);
     }
     let place = section.place.clone();

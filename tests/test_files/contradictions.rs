@@ -56,3 +56,33 @@ fn a_peers_state_that_began_before_the_test_is_an_error_of_the_test_file() {
     check(&steps("after = \"3599 s\"\n"), &["."], 78, &["the step is at 3599 s"]);
     check(&steps("after = \"1 h\"\n"), &["."], 0, &[]);
 }
+
+/// What is refused first, for the packets or in the other direction, hides no contradiction.
+#[test]
+fn a_query_that_contradicts_itself_is_refused_and_recorded() {
+    let directory = with_tests(GOOD);
+    let query =
+        |flowspecs: &str| format!("{{\"at_us\":0,\"op\":\"query\",\"interface\":\"eth0\",{flowspecs}}}\n");
+    let low_peak = "{\"service_type\":\"guaranteed\",\"token_rate\":400,\"peak_bandwidth\":1";
+    let contradicting = [
+        query(&format!("\"sending\":{low_peak}}}")),
+        query(&format!("\"sending\":{low_peak},\"max_sdu_size\":9000}}")),
+        query(&format!("\"sending\":{low_peak},\"latency\":0}}")),
+        query(&format!(
+            "\"sending\":{{\"service_type\":\"guaranteed\",\"token_rate\":400,\"latency\":5}},\"receiving\":{low_peak}}}"
+        )),
+    ];
+    let answered = [
+        query("\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":400,\"latency\":0}"),
+        query("\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":400,\"max_sdu_size\":9000}"),
+    ];
+    std::fs::write(directory.path().join("t.jsonl"), [contradicting.concat(), answered.concat()].concat())
+        .unwrap();
+    let recorded = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+    let text = String::from_utf8(recorded.stdout).unwrap();
+    assert_eq!(text.matches("reason = \"invalid_flowspec\"").count(), 4, "{text}");
+    assert_eq!(text.matches("decision = \"admitted\"").count(), 2, "{text}");
+    std::fs::write(directory.path().join("a.qostest.toml"), text).unwrap();
+    let output = gqos(directory.path(), &["test", "."], "");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8(output.stderr).unwrap());
+}

@@ -1,6 +1,6 @@
 //! Traces that are recorded as test files.
 
-use super::qostest::{POLICY, gqos, with_tests};
+use super::qostest::{GOOD, POLICY, gqos, with_tests};
 
 /// Each line of a trace that is accepted becomes a step of a test that passes under the same policy, whatever it names.
 #[test]
@@ -141,4 +141,18 @@ fn a_trace_with_an_id_that_a_test_would_change_is_not_recorded() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_measurement_and_a_group_of_nothing_on_an_unknown_interface_are_recorded() {
+    let directory = with_tests(GOOD);
+    let trace = "{\"at_us\":0,\"op\":\"measure\",\"interface\":\"nope\",\"class\":\"viewer\",\"window_us\":1000000,\"rate\":{\"sending\":1,\"receiving\":1}}\n\
+                 {\"at_us\":0,\"op\":\"group\",\"id\":\"n\",\"interface\":\"nope\",\"mode\":\"shared\"}\n";
+    std::fs::write(directory.path().join("t.jsonl"), trace).unwrap();
+    let recorded = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+    let text = String::from_utf8(recorded.stdout).unwrap();
+    assert!(text.contains("reason = \"not_measured\""), "{text}");
+    std::fs::write(directory.path().join("a.qostest.toml"), text).unwrap();
+    let output = gqos(directory.path(), &["test", "."], "");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8(output.stderr).unwrap());
 }

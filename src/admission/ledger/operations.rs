@@ -1,6 +1,6 @@
 //! The operations other than a reservation: what each changes in the ledger, and the response to it.
 
-use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, TSpec};
 
 use super::measurement::Measurement;
 use super::state::Ledger;
@@ -154,7 +154,12 @@ impl Ledger {
             None => None,
             Some(request) => match self.prepare(request) {
                 Err(refusal) if refusal.is_invalid_request() => return Err(refusal),
-                _ => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
+                // What has been refused first, such as its packets on this interface, hides a contradiction.
+                Err(_) => match contradiction(&request.qos) {
+                    Some(refusal) => return Err(refusal),
+                    None => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
+                },
+                Ok(_) => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
             },
         };
         let mut available = totals.map(|totals| totals.available());
@@ -174,6 +179,20 @@ impl Ledger {
         flow.map(|(interface, _)| interface.to_owned())
             .ok_or_else(|| Refusal::UnknownId { id: id.to_owned() })
     }
+}
+
+/// The contradiction of a request's flowspecs that no interface changes.
+fn contradiction(qos: &Qos) -> Option<Refusal> {
+    Direction::BOTH.into_iter().find_map(|direction| {
+        let spec = qos.get(direction);
+        // Of an interface that carries its packets. A target of zero that is met nowhere hides what else contradicts.
+        let mtu = spec.max_sdu_size.unwrap_or(Bytes::MAX);
+        let spec = Flowspec { latency: None, delay_variation: None, ..*spec };
+        match TSpec::new(&spec, direction, mtu) {
+            Err(error) => Some(Refusal::InvalidFlowspec { direction, error }),
+            Ok(_) => None,
+        }
+    })
 }
 
 fn refused<T>(policy: &Policy, result: Result<T, Refusal>) -> Result<T, Box<Refused>> {
