@@ -130,6 +130,18 @@ fn a_group_that_does_not_fit_is_listed_and_made_when_it_does() {
         panic!("{:?}", reload.groups)
     };
     assert_eq!((name.as_str(), ledger.group("g")), ("g", None));
+    assert_eq!(ledger.reserve("m", 1, ",'group':'g'"), Some(Reason::UnknownGroup));
+    let mut request = Request::new(
+        NewFlow { id: "m", interface: "eth0" },
+        Qos::sending(Flowspec::guaranteed(Rate::new(400), Bytes::new(1500))),
+    );
+    request.group = Some("g".into());
+    let refusal = ledger.0.admit(&request).expect_err("a group that has not been made");
+    let start = "group \"g\" of the policy has not been made: eth0 sending: 3.2 kbit/s asked";
+    assert!(refusal.to_string().starts_with(start), "{refusal}");
+    request.group = Some("h".into());
+    let refusal = ledger.0.admit(&request).expect_err("a group that the policy does not have");
+    assert_eq!(refusal.to_string(), "there is no group \"h\"");
     assert_eq!(ledger.release("b"), None);
     assert_eq!(ledger.group("g"), None);
     assert_eq!(ledger.release("a"), None);

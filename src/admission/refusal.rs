@@ -185,6 +185,13 @@ pub enum Refusal {
     /// Neither the policy nor a request has made the group, or it has ended.
     #[error("there is no group {group:?}")]
     UnknownGroup { group: String },
+    /// The policy has the group, and its reservation is refused itself.
+    #[error("group {group:?} of the policy has not been made: {why}")]
+    GroupNotMade {
+        group: String,
+        /// Why its reservation is refused. It is made as soon as it fits.
+        why: Box<Refusal>,
+    },
     /// The group is on another interface.
     #[error("group {group:?} is on {group_interface}, not on {interface}")]
     GroupElsewhere {
@@ -333,6 +340,7 @@ impl Refusal {
                 besides
             }
             Self::FlowRate { besides, .. } => besides,
+            Self::GroupNotMade { why, .. } => return why.retain_holders(may_see),
             _ => return,
         };
         if let Some(besides) = besides {
@@ -364,7 +372,9 @@ impl Refusal {
             Self::Buffer { .. } => Reason::Buffer,
             Self::GroupBudget { .. } => Reason::GroupBudget,
             Self::Client { .. } => Reason::ClientLimit,
-            Self::UnknownGroup { .. } | Self::GroupEnding { .. } => Reason::UnknownGroup,
+            Self::UnknownGroup { .. } | Self::GroupNotMade { .. } | Self::GroupEnding { .. } => {
+                Reason::UnknownGroup
+            }
             Self::GroupElsewhere { .. } => Reason::GroupElsewhere,
             Self::GroupModeFixed { .. } => Reason::GroupMode,
             Self::ClassOwner { .. } => Reason::ClassOwner,
@@ -474,6 +484,7 @@ impl Refusal {
                 | Self::UnknownClass { .. }
                 | Self::ClassOwner { .. }
                 | Self::UnknownGroup { .. }
+                | Self::GroupNotMade { .. }
                 | Self::GroupElsewhere { .. }
                 | Self::Window { .. }
                 | Self::Priorities { .. }
@@ -498,6 +509,7 @@ impl Refusal {
                 | Self::ClassOwner { .. }
                 | Self::UnknownTemplate { .. }
                 | Self::UnknownGroup { .. }
+                | Self::GroupNotMade { .. }
                 | Self::GroupElsewhere { .. }
                 | Self::Window { .. }
                 | Self::Priorities { .. }
@@ -522,6 +534,7 @@ impl Refusal {
             | Self::NotMeasured { class }
             | Self::ClassOwner { class, .. } => Some(policy.classes.get(class)?.place.clone()),
             Self::GroupBudget { group, .. }
+            | Self::GroupNotMade { group, .. }
             | Self::GroupElsewhere { group, .. }
             | Self::GroupModeFixed { group } => Some(policy.groups.get(group)?.place.clone()),
             Self::Client { client, .. } => Some(policy.client(client)?.place.clone()),

@@ -118,6 +118,10 @@ fn invalid_requests() -> Vec<Refusal> {
         Refusal::UnknownClass { class: "gold".into() },
         Refusal::UnknownTemplate { template: "hd".into() },
         Refusal::UnknownGroup { group: "g".into() },
+        Refusal::GroupNotMade {
+            group: "g".into(),
+            why: Box::new(Refusal::UnknownInterface { interface: interface() }),
+        },
         Refusal::GroupElsewhere { group: "g".into(), group_interface: "eth1".into(), interface: interface() },
         Refusal::GroupModeFixed { group: "g".into() },
         Refusal::GroupEnding { group: "g".into() },

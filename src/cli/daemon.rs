@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use gqos::admission::GroupDifference;
 use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError, Recovered, RefusedAdoption};
 use gqos::engine::EngineError;
 use gqos::policy::HttpAddress;
@@ -149,8 +150,17 @@ async fn tell_start(daemon: &Daemon) -> Result<(), CommandFailure> {
             ),
         }
     }
+    tell_groups(&daemon.handle().group_differences());
     tell_recovered(daemon.recovered());
     Ok(())
+}
+
+/// Logs the groups of the policy that have not been made.
+fn tell_groups(differences: &[(String, GroupDifference)]) {
+    for (group, why) in differences {
+        let (group, why) = (plain(group).into_owned(), plain(&why.to_string()).into_owned());
+        tracing::warn!(event = "group_not_made", group, why, "group {group}: {why}");
+    }
 }
 
 fn tell_recovered(recovered: &Recovered) {

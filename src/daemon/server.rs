@@ -27,6 +27,7 @@ use super::recovery::{Recovery, end_unclaimed, state_path};
 use super::service::keep_alive;
 use super::sockets::SystemSockets;
 use super::state::{DaemonServer, administrators, read};
+use crate::admission::GroupDifference;
 use crate::control::{ControlError, DEFAULT_SOCKET};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport};
 use crate::failure::KernelFailure;
@@ -182,6 +183,11 @@ impl DaemonHandle {
     /// What happens from now on.
     pub fn events(&self) -> Events {
         self.0.engine.events()
+    }
+
+    /// The groups that are not as the policy states them, with the reason.
+    pub fn group_differences(&self) -> Vec<(String, GroupDifference)> {
+        self.0.engine.group_differences()
     }
 
     /// The state of every interface that has been seen.

@@ -7,7 +7,7 @@ use super::core::lock;
 use super::error::EngineError;
 use super::kept::KeptReservation;
 use super::local::LocalEngine;
-use crate::admission::{Holding, Reload};
+use crate::admission::{GroupDifference, Holding, Reload};
 use crate::manager::Input;
 use crate::policy::Policy;
 use crate::tc::Handle;
@@ -27,6 +27,11 @@ impl LocalEngine {
     /// What another policy would change, in itself and for the flows that are admitted. Changes nothing.
     pub fn compare(&self, policy: &Policy) -> Reload {
         lock(self.core()).manager.ledger().compare(policy)
+    }
+
+    /// The groups that are not as the policy states them, with the reason.
+    pub fn group_differences(&self) -> Vec<(String, GroupDifference)> {
+        lock(self.core()).manager.ledger().group_differences()
     }
 
     /// Uses another policy from now on, and gives what that changes: [`compare`](Self::compare). Flows keep what they have.

@@ -14,6 +14,7 @@ use crate::admission::account::fit::{FitContext, FlowRates};
 use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::state::Account;
 use crate::admission::account::window::Window;
+use crate::admission::group_difference::GroupDifference;
 use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
@@ -223,7 +224,7 @@ impl Ledger {
     fn group_of(&self, request: &Request) -> Result<Option<Arc<str>>, Refusal> {
         let Some(name) = &request.group else { return Ok(None) };
         let found = self.groups.get_key_value(name.as_str());
-        let Some((key, group)) = found else { return Err(Refusal::UnknownGroup { group: name.clone() }) };
+        let Some((key, group)) = found else { return Err(self.no_group(name)) };
         if group.closing {
             return Err(Refusal::GroupEnding { group: name.clone() });
         }
@@ -232,6 +233,17 @@ impl Ledger {
             return Err(Refusal::GroupElsewhere { group: name.clone(), group_interface, interface });
         }
         Ok(Some(Arc::clone(key)))
+    }
+
+    /// There is no group of this name: the policy has none, or it has not been made.
+    fn no_group(&self, name: &str) -> Refusal {
+        let group = name.to_owned();
+        match self.unmade.get(name) {
+            Some(GroupDifference::Refused(why)) => {
+                Refusal::GroupNotMade { group, why: Box::new(why.clone()) }
+            }
+            _ => Refusal::UnknownGroup { group },
+        }
     }
 
     /// The setup and holding priority of a request, which its client must be allowed to request.
