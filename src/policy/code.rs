@@ -104,8 +104,9 @@ codes! {
          again; traffic without a reservation, such as name look-ups and routing, needs a part as well. No more than\n\
          82 % of the capacity (64 of 78 bytes) can be reserved safely; the default is 80 %.";
     GroupTooLarge = "GQ0102", Warning, "a group that does not fit",
-        "The groups of a class ask for more together than the class's share, or the groups of an interface for more\n\
-         than its budget. A group that does not fit is not created, and requests of its members are refused.";
+        "Even if no flow is admitted, the group is refused for the stated reason: what it reserves does not fit beside\n\
+         the groups before it, or no interface of these parameters can keep its flowspec. Such a group is not\n\
+         created, and requests of its members are refused.";
     SmallBucket = "GQ0103", Warning, "a bucket smaller than a full packet",
         "With a bucket below the MTU (1500 bytes unless the interface says otherwise) and no max_sdu_size, the\n\
          largest packet of the flow is as small as its bucket, and TCP sends many small segments. Use a larger\n\

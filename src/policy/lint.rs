@@ -1,12 +1,10 @@
 //! Warnings: what a policy may say, but probably does not mean.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Bytes, Direction, Micros, Qos, Rate};
 
 use super::code::Code;
 use super::interface::{Capacity, InterfacePolicy};
-use super::model::{Group, GroupMode, Policy};
+use super::model::Policy;
 use super::problem::Problem;
 use super::problems::Problems;
 
@@ -18,7 +16,6 @@ const LONG_BURST: Micros = Micros::new(3_000_000);
 
 /// Notes all warnings about a policy.
 pub(super) fn lint(policy: &Policy, problems: &Problems) {
-    groups(policy, problems);
     buckets(policy, problems);
     reservable_above_parents(policy, problems);
     classes(policy, problems);
@@ -33,49 +30,6 @@ fn budget(interface: &InterfacePolicy, direction: Direction) -> Option<Rate> {
         Capacity::Rate(rate) => Some(budget.reservable_of(rate)),
         Capacity::Auto => None,
     }
-}
-
-/// The sum of the envelopes so far, by interface, class (`None`: all classes) and direction.
-type Sums<'a> = BTreeMap<(&'a str, Option<&'a str>, Direction), u128>;
-
-fn groups(policy: &Policy, problems: &Problems) {
-    let mut sums = Sums::new();
-    let envelopes = policy.groups.iter().filter(|(_, group)| group.mode == GroupMode::Envelope);
-    for (name, group) in envelopes {
-        let Some(interface) = policy.interface(&group.interface) else { continue };
-        for direction in Direction::BOTH {
-            let Some(budget) = budget(interface, direction) else { continue };
-            let share = group.class.as_ref().and_then(|class| policy.classes.get(class)?.share);
-            let limits = [
-                (None, "the budget of its interface", Some(budget)),
-                (group.class.as_deref(), "the share of its class", share.map(|share| share.of(budget))),
-            ];
-            let exceeded = limits.into_iter().find(|(class, _, limit)| {
-                limit.is_some_and(|limit| exceeds(group, *class, direction, limit, &mut sums))
-            });
-            if let Some((_, what, Some(limit))) = exceeded {
-                let message = format!(
-                    "group.{name}: with the groups before it, it exceeds {what}, {limit} {direction}"
-                );
-                problems.note(Code::GroupTooLarge, group.place.clone(), message);
-            }
-        }
-    }
-}
-
-/// Adds a group's rate to its sum; whether the sum is then above the limit because of this group.
-fn exceeds<'a>(
-    group: &'a Group,
-    class: Option<&'a str>,
-    direction: Direction,
-    limit: Rate,
-    sums: &mut Sums<'a>,
-) -> bool {
-    let spec = group.qos.get(direction);
-    let rate = spec.token_rate.filter(|_| spec.service_type.reserves()).unwrap_or_default();
-    let sum = sums.entry((&group.interface, class, direction)).or_default();
-    *sum += u128::from(rate.get());
-    rate > Rate::ZERO && *sum > u128::from(limit.get())
 }
 
 fn buckets(policy: &Policy, problems: &Problems) {

@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::{Class, Owner};
+use crate::policy::{Class, Owner, Policy};
 
 /// The name of an interface that stands for `[interface."*"]`.
 pub(super) const ANY_INTERFACE: &str = "*";
+
+/// A policy in which `[interface."*"]` is tried under its own name, which no interface can have.
+pub(super) fn with_any_interface(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    let any = policy.any_interface.clone().map(|interface| (ANY_INTERFACE.to_owned(), interface));
+    policy.interfaces.extend(any);
+    policy
+}
 
 /// The names of definitions of which none means the same as another before it. `meaning` leaves out what makes no
 /// difference here.

@@ -1,12 +1,13 @@
-//! What can be admitted nowhere: templates and rules that even an empty ledger refuses on every interface.
+//! What can be admitted nowhere: groups that cannot be made, and templates and rules that even an empty ledger refuses on
+//! every interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flowspec::{Direction, Qos, Rate};
 
-use super::distinct::{ANY_INTERFACE, distinct, owner_for};
-use crate::admission::{Ledger, NewFlow, Refusal, Request};
+use super::distinct::{ANY_INTERFACE, distinct, owner_for, with_any_interface};
+use crate::admission::{GroupDifference, Ledger, NewFlow, Refusal, Request};
 use crate::manager::proven_error_terms;
 use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem};
 
@@ -17,8 +18,10 @@ const MOST_TRIALS: usize = 200_000;
 /// a problem.
 const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
 
-/// The warnings about templates and rules whose flows are refused on every interface, even if no flow is admitted.
+/// The warnings about groups that are not made although no flow is admitted, and about templates and rules whose flows are
+/// then refused on every interface.
 ///
+/// The groups are made as a ledger makes them that starts: in the order of their names, each that fits beside those before it.
 /// Each template is tried on each interface, without a class and in each class (those that differ, if there are many);
 /// each template of a rule with the class and the group of the rule, where the policy's groups have reserved. What the kernel knows, a capacity or an MTU, counts
 /// as unlimited. A policy without interfaces has no such warnings. Where it has too many combinations, a warning says from
@@ -38,6 +41,7 @@ struct Exhausted;
 
 impl FeasibilitySearch {
     fn run(mut self, policy: &Policy) -> Vec<Problem> {
+        self.problems.extend(self.trial.unmade_groups(policy));
         let mut hopeless = Vec::new();
         // What is tried next is the place of the warning.
         let mut next = Place::default();
@@ -177,6 +181,8 @@ struct Trial {
     grouped: Ledger,
     /// Those that differ.
     interfaces: Vec<String>,
+    /// The same, with those of which groups reserve something.
+    grouped_interfaces: Vec<String>,
     /// The owners that meet the conditions of the classes that have some.
     owners: BTreeMap<String, Owner>,
     group_interfaces: BTreeMap<String, String>,
@@ -186,7 +192,7 @@ struct Trial {
 
 impl Trial {
     fn new(policy: &Policy, most: usize) -> Self {
-        let mut known = policy.clone();
+        let mut known = with_any_interface(policy);
         for interface in known.interfaces.values_mut().chain(&mut known.any_interface) {
             assume_capacity(interface);
         }
@@ -199,17 +205,41 @@ impl Trial {
             ..interface.clone()
         });
         let any = policy.any_interface.iter().map(|_| ANY_INTERFACE.to_owned());
+        let interfaces: Vec<_> = interfaces.into_iter().map(str::to_owned).chain(any).collect();
         let owners = policy.classes.iter().map(|(name, class)| (name.clone(), owner_for(class)));
         let groups = policy.groups.iter().map(|(name, group)| (name.clone(), group.interface.clone()));
         Self {
             empty,
             grouped,
-            interfaces: interfaces.into_iter().map(str::to_owned).chain(any).collect(),
+            grouped_interfaces: grouped_interfaces(policy),
+            interfaces,
             owners: owners.collect(),
             group_interfaces: groups.collect(),
             trials: 0,
             most,
         }
+    }
+
+    /// A warning for each group of the policy that is refused.
+    fn unmade_groups(&self, policy: &Policy) -> Vec<Problem> {
+        let refused = self.grouped.group_differences().into_iter();
+        let refused = refused.filter_map(|(name, difference)| match difference {
+            GroupDifference::Refused(refusal) => Some((name, refusal)),
+            _ => None,
+        });
+        let problem = |(name, refusal): (String, Refusal)| {
+            let group = policy.groups.get(&name)?;
+            // The kernel knows the MTU.
+            if matches!(refusal, Refusal::Mtu { .. }) && self.has_mtu_of_kernel(&group.interface) {
+                return None;
+            }
+            let message = format!(
+                "group.{name} is not made, even if no flow is admitted: {refusal} ({})",
+                refusal.reason()
+            );
+            Some(Problem::new(Code::GroupTooLarge, group.place.clone(), message))
+        };
+        refused.filter_map(problem).collect()
     }
 
     /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them. A rule's are tried beside
@@ -223,6 +253,7 @@ impl Trial {
         let group = rule.and_then(|rule| rule.group);
         let interfaces = match group {
             Some(group) => self.group_interfaces.get(group).cloned().into_iter().collect(),
+            None if rule.is_some() => self.grouped_interfaces.clone(),
             None => self.interfaces.clone(),
         };
         let mut reasons = BTreeMap::new();
@@ -252,6 +283,22 @@ impl Trial {
     fn has_mtu_of_kernel(&self, interface: &str) -> bool {
         self.empty.policy().interface(interface).is_some_and(|interface| interface.mtu.is_none())
     }
+}
+
+/// The interfaces that differ beside the policy's groups: those with the reservation of a group, on themselves or on their
+/// wire, and of the others those of which none means the same as another.
+fn grouped_interfaces(policy: &Policy) -> Vec<String> {
+    let parent = |name: &&str| policy.interface(name)?.parent.as_deref();
+    // A checked policy has no circles.
+    let wire = |name| std::iter::successors(Some(name), parent).take(1 + policy.interfaces.len());
+    let of_groups = policy.groups.values().map(|group| group.interface.as_str());
+    let reserved: BTreeSet<_> = of_groups.flat_map(wire).collect();
+    let mut others = policy.interfaces.clone();
+    others.retain(|name, _| !reserved.contains(name.as_str()));
+    let others =
+        distinct(&others, |interface| InterfacePolicy { place: Place::default(), ..interface.clone() });
+    let any = policy.any_interface.iter().map(|_| ANY_INTERFACE);
+    reserved.iter().copied().chain(others.iter().copied()).chain(any).map(str::to_owned).collect()
 }
 
 /// Gives an interface that has its capacity from the kernel one that admits every rate.
@@ -393,6 +440,54 @@ mod tests {
         let budget = [("GQ0110", "always refused: eth0 sending: 6 Mbit/s asked")];
         check("the group leaves too little of the interface", &policy("", "75 Mbit/s", ""), &budget);
         check("the group leaves just enough of the interface", &policy("", "74 Mbit/s", ""), &[]);
+    }
+
+    /// A group with these fields.
+    fn group(name: &str, fields: &str, sending: &str) -> String {
+        format!(
+            "[group.{name}]\ninterface = \"eth0\"\n{fields}sending = {{ service_type = \"guaranteed\", {sending} }}\n"
+        )
+    }
+
+    #[test]
+    fn a_group_that_is_not_made_is_named_with_the_reason() {
+        let rate = |name: &str, rate: &str| group(name, "", &format!("token_rate = \"{rate}\""));
+        let made = |lines: &str| check(lines, &format!("{ETH0}{lines}"), &[]);
+        let refused =
+            |lines: &str, words: &str| check(lines, &format!("{ETH0}{lines}"), &[("GQ0102", words)]);
+        made(&rate("g", "80 Mbit/s"));
+        refused(&rate("g", "81 Mbit/s"), "group.g is not made, even if no flow is admitted: eth0 sending");
+        let three = [rate("a", "70 Mbit/s"), rate("b", "70 Mbit/s"), rate("c", "10 Mbit/s")].concat();
+        refused(&three, "group.b is not made");
+        let small = "token_rate = \"6 Mbit/s\"";
+        let class = "[class.c]\nshare = \"5 Mbit/s\"\n";
+        refused(&format!("{class}{}", group("g", "class = \"c\"\n", small)), "(class_share)");
+        let peak = "[class.c]\nallocate = \"peak\"\n";
+        refused(&format!("{peak}{}", group("g", "class = \"c\"\n", small)), "(flow_rate)");
+        let high = format!("{small}, peak_bandwidth = \"2 Gbit/s\"");
+        refused(&format!("{peak}{}", group("g", "class = \"c\"\n", &high)), "(interface_budget)");
+        refused(&group("g", "", &format!("{small}, latency = \"50 ms\"")), "(delay)");
+        refused(&group("g", "", &format!("{small}, reserved_rate = \"2 Gbit/s\"")), "(interface_budget)");
+        made(&group("g", "mode = \"shared\"\n", "token_rate = \"2 Gbit/s\""));
+        let jumbo = group("g", "", &format!("{small}, max_sdu_size = \"9000 B\""));
+        made(&jumbo);
+        refused(&format!("mtu = \"1500 B\"\n{jumbo}"), "(mtu)");
+        let bucket = group("g", "", &format!("{small}, token_bucket_size = \"64 KiB\""));
+        refused(&format!("buffer = \"10 kB\"\n{bucket}"), "(buffer)");
+        let parent = "[interface.vlan]\negress = { capacity = \"100 Mbit/s\" }\nparent = \"eth0\"\n";
+        let on_vlan = rate("v", "79 Mbit/s").replace("\"eth0\"", "\"vlan\"");
+        refused(&format!("{parent}{}{on_vlan}", rate("g", "2 Mbit/s")), "group.v is not made");
+    }
+
+    #[test]
+    fn an_interface_without_the_groups_reservation_admits_what_an_equal_one_does_not() {
+        let slow = template("token_rate = \"6 Mbit/s\"");
+        let policy = |second: &str| {
+            let full = group("g", "", "token_rate = \"75 Mbit/s\"");
+            format!("{ETH0}{second}{slow}{full}[[rule]]\ntemplate = \"t\"\n")
+        };
+        check("the only interface", &policy(""), &[("GQ0110", "always refused")]);
+        check("an equal one", &policy("[interface.eth1]\negress = { capacity = \"100 Mbit/s\" }\n"), &[]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Qos, Rate};
 use serde::Serialize;
 
-use super::distinct::{ANY_INTERFACE, owner_for};
+use super::distinct::{ANY_INTERFACE, owner_for, with_any_interface};
 use crate::admission::{GroupLimit, Ledger, NewFlow, Reason, Refusal, Request};
 use crate::manager::proven_error_terms;
 use crate::policy::{Capacity, GroupMode, InterfacePolicy, Place, Policy};
@@ -170,7 +170,7 @@ struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     fn new(policy: &'a Policy) -> Self {
-        let empty = Ledger::proving(Arc::new(policy.clone()), proven_error_terms);
+        let empty = Ledger::proving(Arc::new(with_any_interface(policy)), proven_error_terms);
         Self { policy, empty, left: MOST_SUBMITTED, uncounted: 0 }
     }
 
