@@ -112,6 +112,16 @@ fn the_examples_are_valid() {
 }
 
 #[test]
+fn a_star_stands_for_no_name_that_an_interface_cannot_have() {
+    let text = "version = 1\n[interface.\"*\"]\negress = { capacity = \"10 Mbit/s\" }\n";
+    let (policy, _) = Policy::parse(&[Source { name: "p.toml", text }]).unwrap();
+    assert!(policy.interface("eth0").is_some());
+    for name in ["", "*", "a/b", "1234567890123456"] {
+        assert_eq!(policy.interface(name), None, "{name:?}");
+    }
+}
+
+#[test]
 fn a_star_applies_to_every_other_interface_and_one_direction_serves_for_both() {
     let policy =
         parse("version = 1\n[interface.\"*\"]\negress = { capacity = \"10 Mbit/s\", reservable = \"50%\" }")

@@ -7,6 +7,7 @@ use flowspec::Qos;
 use super::class::{Admission, Class};
 use super::client::Client;
 use super::daemon::DaemonPolicy;
+use super::device::device_name_fault;
 use super::interface::InterfacePolicy;
 use super::owner::Owner;
 use super::place::Place;
@@ -167,9 +168,10 @@ impl Policy {
             .map(|(name, ..)| name.as_str())
     }
 
-    /// The interface's own table, or `[interface."*"]`.
+    /// The interface's own table, or `[interface."*"]` if an interface can have the name.
     pub fn interface(&self, name: &str) -> Option<&InterfacePolicy> {
-        self.interfaces.get(name).or(self.any_interface.as_ref())
+        let any = || self.any_interface.as_ref().filter(|_| device_name_fault(name).is_none());
+        self.interfaces.get(name).or_else(any)
     }
 
     /// Whether an interface sends on the wire of another, by the `parent` of both and of the interfaces between them.

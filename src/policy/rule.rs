@@ -169,6 +169,13 @@ impl FromStr for Network {
             }
             Some(_) => return Err(syntax()),
         };
+        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
+        if is_mapped && prefix < MAPPED {
+            return Err(NotANetwork::HostBits {
+                text: text.to_owned(),
+                network: meant_as_ipv4(address, prefix),
+            });
+        }
         let (address, prefix) = unmapped(address, prefix);
         let kept = masked(address, prefix);
         if kept != bits(address) {
@@ -185,13 +192,23 @@ impl fmt::Display for Network {
     }
 }
 
+/// How many bits of an IPv4-mapped address are the same in all of them.
+const MAPPED: u8 = 96;
+
 /// A network of IPv4-mapped addresses as the IPv4 network that it stands for; the addresses of flows are IPv4 as well.
 fn unmapped(address: IpAddr, prefix: u8) -> (IpAddr, u8) {
-    const MAPPED: u8 = 96;
     match (address.to_canonical(), prefix.checked_sub(MAPPED)) {
         (IpAddr::V4(v4), Some(rest)) if address.is_ipv6() => (IpAddr::V4(v4), rest),
         _ => (address, prefix),
     }
+}
+
+/// The IPv4 network that a mapped address with a prefix below 96 stands for: the prefix of an IPv4 address, or else of all
+/// of them. The IPv6 network of that prefix contains no address of a flow over IPv4.
+fn meant_as_ipv4(address: IpAddr, prefix: u8) -> Network {
+    let address = address.to_canonical();
+    let prefix = if prefix <= 32 { prefix } else { 0 };
+    Network { address: from_bits(masked(address, prefix), true), prefix }
 }
 
 /// The address as a number; its first bit is the most significant of 128.
@@ -252,6 +269,10 @@ mod tests {
         assert_eq!(network.to_string(), "10.0.0.0/8");
         let error = "::ffff:10.1.0.0/104".parse::<Network>().unwrap_err();
         assert!(error.to_string().contains("\"10.0.0.0/8\""), "{error}");
+        for (text, meant) in [("::ffff:10.1.0.0/8", "10.0.0.0/8"), ("::ffff:10.0.0.0/64", "0.0.0.0/0")] {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains(&format!("\"{meant}\"")), "{error}");
+        }
     }
 
     #[test]

@@ -63,7 +63,10 @@ impl Fallback {
         }
         let Rendition { template, qos } = self.renditions(request)?.into_iter().next()?;
         let qos = if self.degrade == Degrade::BestEffort { Qos::BEST_EFFORT } else { qos };
-        let (policy, _) = Policy::parse(&[Source { name: "unlimited", text: UNLIMITED }]).ok()?;
+        let (mut policy, _) = Policy::parse(&[Source { name: "unlimited", text: UNLIMITED }]).ok()?;
+        // No interface can have that name.
+        let nowhere = policy.any_interface.take().map(|interface| (NOWHERE.to_owned(), interface));
+        policy.interfaces.extend(nowhere);
         let new = NewFlow { id, interface: NOWHERE };
         let ladder = Ladder { request: Request::new(new, qos), first: template, renditions: Vec::new() };
         let operation = Box::new(Operation::Reserve(Box::new(ladder)));
