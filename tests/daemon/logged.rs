@@ -233,3 +233,25 @@ fn where_standard_error_is_the_journal_facts_are_entries_with_fields() {
     );
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "", "nothing is written twice");
 }
+
+#[test]
+fn a_group_that_is_not_made_at_the_start_is_logged_with_its_reason() {
+    let directory = directory();
+    let policy = "[group.g]\ninterface = \"lo\"\nsending = { service_type = \"guaranteed\", token_rate = \"1 Gbit/s\" }\n";
+    std::fs::write(directory.path().join("policy.toml"), format!("{POLICY}{policy}")).unwrap();
+    let (log, socket) = (directory.path().join("log"), directory.path().join("gqos.sock"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+    command.current_dir(&directory).args(["daemon", "--policy", "policy.toml", "--log-format", "json"]);
+    command.arg("--socket").arg(&socket);
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+    let mut daemon = Daemon(command.spawn().unwrap());
+    until("the daemon listens", || socket.exists());
+    let written = || std::fs::read_to_string(&log).unwrap();
+    until("the group is logged", || written().contains("\"group_not_made\""));
+    let text = written();
+    let line = text.lines().find(|line| line.contains("\"group_not_made\"")).unwrap();
+    assert!(line.contains("\"group\":\"g\"") && line.contains("lo sending: 1 Gbit/s asked"), "{line}");
+    // SAFETY: the call takes two numbers; the process is this test's child, which it has not waited for.
+    assert_eq!(unsafe { libc::kill(daemon.0.id().cast_signed(), libc::SIGTERM) }, 0);
+    assert!(daemon.0.wait().unwrap().success());
+}
