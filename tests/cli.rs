@@ -69,10 +69,6 @@ fn check_reports_all_problems_with_their_places() {
         check(here, &arguments, 78, "", "open (absent.toml)");
         check(here, &arguments, 78, "", "bad.toml:3:1");
     }
-    let record = "{\"at_us\":4,\"op\":\"stop\",\"seq\":1,\"time\":\"1970-01-01T00:00:00.000004Z\"}\n";
-    std::fs::write(here.join("audit.jsonl"), record).unwrap();
-    std::fs::write(here.join("empty.toml"), "version = 1\n").unwrap();
-    check(here, &["replay", "-p", "empty.toml", "audit.jsonl"], 78, "", "gqos replay --audit");
     let trace_too = ["replay", "-p", "bad.toml", "gone.jsonl"];
     check(here, &trace_too, 78, "", "bad.toml:3:1");
     check(here, &trace_too, 78, "", "open (gone.jsonl): No such file or directory (ENOENT)");
@@ -86,6 +82,16 @@ fn check_reports_all_problems_with_their_places() {
     std::fs::write(here.join("binary.toml"), b"version = 1\n\xff").unwrap();
     check(here, &["check", "binary.toml"], 78, "", "binary.toml: not UTF-8 from byte 12 on");
     check(here, &["check"], 2, "", "required");
+}
+
+#[test]
+fn replay_of_an_audit_log_as_a_trace_says_how_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let record = "{\"at_us\":4,\"op\":\"stop\",\"seq\":1,\"time\":\"1970-01-01T00:00:00.000004Z\"}\n";
+    std::fs::write(here.join("audit.jsonl"), record).unwrap();
+    std::fs::write(here.join("empty.toml"), "version = 1\n").unwrap();
+    check(here, &["replay", "-p", "empty.toml", "audit.jsonl"], 78, "", "gqos replay --audit");
 }
 
 const LADDER: &str = r#"version = 1

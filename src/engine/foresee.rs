@@ -45,7 +45,7 @@ impl LocalEngine {
             let refusal = lock(self.core()).manager.consider(&request).err();
             return Ok(Foreseen { query, refusal });
         }
-        Ok(self.foresee_first(policy, &request).await?)
+        self.foresee_first(policy, &request).await
     }
 
     /// The same as the first flow of an interface would be answered.
