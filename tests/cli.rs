@@ -210,6 +210,16 @@ fn check_says_what_a_policy_changes_key_by_key_and_for_flows() {
 }
 
 #[test]
+fn an_audit_log_is_told_from_a_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let record = "{\"at_us\":4,\"op\":\"stop\",\"seq\":1,\"time\":\"1970-01-01T00:00:00.000004Z\"}\n";
+    std::fs::write(here.join("audit.jsonl"), record).unwrap();
+    std::fs::write(here.join("empty.toml"), "version = 1\n").unwrap();
+    check(here, &["replay", "-p", "empty.toml", "audit.jsonl"], 78, "", "gqos replay --audit");
+}
+
+#[test]
 fn wrong_usage_is_2_and_help_names_the_exit_codes() {
     let here = Path::new(".");
     check(here, &[], 2, "", "Usage:");

@@ -26,8 +26,8 @@ const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
 impl LocalEngine {
-    /// What a request would be answered now, whoever its owner is: one that its class is for. Nothing is reserved, and an
-    /// interface that has not been looked at is not prepared.
+    /// What a request would be answered now; its owner is one that meets the conditions of its class. Nothing is reserved, and
+    /// an interface that has not been looked at is not prepared.
     ///
     /// - **Errors**: the kernel's, or the engine has ended.
     pub(crate) async fn foresee(&self, mut request: Request) -> Result<Foreseen, EngineError> {
