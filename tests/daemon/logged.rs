@@ -219,7 +219,11 @@ fn where_standard_error_is_the_journal_facts_are_entries_with_fields() {
         let entry = entries.iter().find(|entry| entry.get("GQOS_EVENT").is_some_and(|name| name == event));
         let entry = entry.unwrap_or_else(|| panic!("{event}: {entries:#?}"));
         assert_eq!(entry["SYSLOG_IDENTIFIER"], "gqos");
-        let priority = if ["interface_found", "flow_preempted"].contains(&event) { "4" } else { "5" };
+        let priority = match event {
+            "policy_invalid" => "3",
+            "interface_found" | "flow_preempted" => "4",
+            _ => "5",
+        };
         assert_eq!(entry["PRIORITY"], priority, "{event}");
         for (name, value) in fields.as_object().unwrap() {
             let value =
