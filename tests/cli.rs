@@ -84,16 +84,6 @@ fn check_reports_all_problems_with_their_places() {
     check(here, &["check"], 2, "", "required");
 }
 
-#[test]
-fn replay_of_an_audit_log_as_a_trace_says_how_it_is_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let here = directory.path();
-    let record = "{\"at_us\":4,\"op\":\"stop\",\"seq\":1,\"time\":\"1970-01-01T00:00:00.000004Z\"}\n";
-    std::fs::write(here.join("audit.jsonl"), record).unwrap();
-    std::fs::write(here.join("empty.toml"), "version = 1\n").unwrap();
-    check(here, &["replay", "-p", "empty.toml", "audit.jsonl"], 78, "", "gqos replay --audit");
-}
-
 const LADDER: &str = r#"version = 1
 [interface.eth0]
 egress = { capacity = "1 Gbit/s", reservable = "55%" }
