@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use gqos::manager::DryRun;
 use gqos::policy::Policy;
-use gqos::scenario::audit::AuditLine;
+use gqos::scenario::audit::{AuditLine, AuditRecord};
 use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::failure::{CommandFailure, Exit};
@@ -112,16 +112,23 @@ fn replay(
             }
             Err(error) => return Err(Stopped::Input(CommandFailure::os("read", name, error))),
         }
-        let Some(line) =
-            lines.read(&text).map_err(|error| match AuditLine::read(text.trim_end(), policy) {
-                Ok(_) => invalid(anyhow!("a line of an audit log: gqos replay --audit reads those")),
-                Err(_) => invalid(error.into()),
-            })?
-        else {
-            continue;
-        };
+        let line = lines.read(&text).map_err(|error| {
+            let why = if is_audited(&text, policy) {
+                anyhow!("a line of an audit log: gqos replay --audit reads those")
+            } else {
+                error.into()
+            };
+            invalid(why)
+        });
+        let Some(line) = line? else { continue };
         let decision = line.decide_by_manager(&mut dry_run);
         let json = serde_json::to_string(&decision).map_err(|error| invalid(error.into()))?;
         writeln!(output, "{json}").map_err(Stopped::Output)?;
     }
+}
+
+/// Whether a line is one of an audit log. Its lines have numbers, and begin with a header.
+fn is_audited(text: &str, policy: &Policy) -> bool {
+    AuditLine::read(text.trim_end(), policy)
+        .is_ok_and(|line| line.seq > 0 || matches!(line.record, AuditRecord::Header(_)))
 }

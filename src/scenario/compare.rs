@@ -217,6 +217,12 @@ fn compare_decision(expect: &Expect, decision: &Decision) -> Result<(), Box<Mism
 }
 
 impl Expect {
+    /// Whether the step is expected to be about another interface. Where totals are compared, `interface` names theirs.
+    pub(super) fn names_another_interface(&self, interface: &str) -> bool {
+        let has_totals = self.reserved.is_some() || self.available.is_some();
+        !has_totals && self.interface.as_deref().is_some_and(|named| named != interface)
+    }
+
     /// An expected quantity that only a decision has.
     fn of_a_decision(&self) -> Option<Compared> {
         let expected = [

@@ -160,6 +160,8 @@ pub enum Compared {
     Reason,
     /// Which of several renditions was admitted.
     Rendition,
+    /// The interface that a step with a decision is about.
+    Interface,
     /// The decision's message.
     Message,
     /// The largest charge that would fit.
@@ -213,6 +215,7 @@ impl Compared {
             Self::Status => "status",
             Self::Reason => "reason",
             Self::Rendition => "rendition",
+            Self::Interface => "interface",
             Self::Message => "message",
             Self::WouldFit => "would_fit",
             Self::Preempted => "preempted",

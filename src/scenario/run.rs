@@ -128,11 +128,18 @@ impl Run<'_> {
     /// Compares the expectations, and notes those that would hold if one does not.
     fn compare(&mut self, expect: &Expect, observed: &ObservedStep) -> Result<(), Box<Mismatch>> {
         let ledger = self.manager.ledger();
-        let interface = expect.interface.as_deref().or(self.interface.as_deref());
-        let result = observed.compare(expect, ledger, interface);
+        let decided = self.interface.as_deref().filter(|_| !observed.decisions.is_empty());
+        let elsewhere = decided.filter(|decided| expect.names_another_interface(decided));
+        let corrected = elsewhere.map(|decided| Expect { interface: Some(decided.into()), ..expect.clone() });
+        let wanted = corrected.as_ref().unwrap_or(expect);
+        let interface = wanted.interface.as_deref().or(self.interface.as_deref());
+        let result = match (elsewhere, &expect.interface) {
+            (Some(decided), Some(named)) => Err(Mismatch::new(Compared::Interface, named, decided)),
+            _ => observed.compare(expect, ledger, interface),
+        };
         if result.is_err() {
             let place = expect.place.clone();
-            match correction(expect, observed, ledger, interface) {
+            match correction(wanted, observed, ledger, interface) {
                 Ok(expectations) => self.outcome.corrections.push(Correction { place, expectations }),
                 Err(reason) => self.outcome.uncorrectable.push(Uncorrectable { place, reason }),
             }

@@ -432,15 +432,6 @@ fn expect(section: Section<'_>) -> (Expect, Vec<NameUse>) {
     // Those two say only how something else is compared.
     if expect.keys.iter().all(|(key, _)| ["interface", "within"].contains(&key.as_str())) {
         section.missing("a key that is compared, such as decision, reason, reserved or available");
-    } else if let Some(place) = section.place_of("interface")
-        && !section.has("reserved")
-        && !section.has("available")
-    {
-        let message = format!(
-            "{}.interface has no effect without reserved or available: only those are compared on an interface",
-            section.path
-        );
-        section.problem(Code::Conflict, &place, message);
     }
     section.finish();
     (expect, names.into_inner())

@@ -117,16 +117,19 @@ fn a_step_that_names_a_flow_is_compared_on_the_flows_interface() {
 }
 
 #[test]
-fn an_interface_that_nothing_is_compared_on_is_an_error() {
-    let step =
-        format!("{}\nexpect = {{ interface = \"eth1\", decision = \"admitted\" }}", connect("a", "eth0"));
-    let (code, text) = run_under(TWO_LINKS, &[&step]);
-    assert_eq!(code, Some(78), "{text}");
-    assert!(text.contains("t.qostest.toml:6:24"), "{text}");
-    assert!(
-        text.contains("test.step.expect.interface has no effect without reserved or available"),
-        "{text}"
-    );
+fn an_interface_without_totals_is_that_of_the_decision() {
+    let step = |interface: &str| {
+        format!(
+            "{}\nexpect = {{ interface = \"{interface}\", decision = \"admitted\" }}",
+            connect("a", "eth0")
+        )
+    };
+    let (code, text) = run_under(TWO_LINKS, &[&step("eth0")]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run_under(TWO_LINKS, &[&step("eth1")]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("t.qostest.toml:6:12") || text.contains("interface"), "{text}");
+    assert!(text.contains("eth1") && text.contains("eth0"), "{text}");
 }
 
 #[test]
