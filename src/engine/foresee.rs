@@ -21,16 +21,19 @@ pub(crate) struct Foreseen {
     pub(crate) refusal: Option<Refusal>,
 }
 
+/// The name that the kernel gives the loopback interface of each namespace.
+const LOOPBACK: &str = "lo";
+
 /// Addresses of no host (RFC 5737, RFC 3849), so that the route to them is the default route.
 const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
 impl LocalEngine {
     /// What a request would be answered now; its owner is one that meets the conditions of its class. Nothing is reserved, and
-    /// an interface that has not been looked at is not prepared.
+    /// an interface that has not been looked at is not prepared. `None` if there is no link of its name.
     ///
     /// - **Errors**: the kernel's, or the engine has ended.
-    pub(crate) async fn foresee(&self, mut request: Request) -> Result<Foreseen, EngineError> {
+    pub(crate) async fn foresee(&self, mut request: Request) -> Result<Option<Foreseen>, EngineError> {
         let (policy, is_seen) = {
             let core = lock(self.core());
             let manager = &core.manager;
@@ -43,30 +46,31 @@ impl LocalEngine {
         if is_seen {
             let query = self.submit(query(&request)).await?.decision;
             let refusal = lock(self.core()).manager.consider(&request).err();
-            return Ok(Foreseen { query, refusal });
+            return Ok(Some(Foreseen { query, refusal }));
         }
         self.foresee_first(policy, &request).await
     }
 
     /// The same as the first flow of an interface would be answered.
-    async fn foresee_first(&self, policy: Arc<Policy>, request: &Request) -> Result<Foreseen, EngineError> {
+    async fn foresee_first(
+        &self,
+        policy: Arc<Policy>,
+        request: &Request,
+    ) -> Result<Option<Foreseen>, EngineError> {
         let interface = &request.interface;
-        let link = self.kernel.link(interface).await?;
-        let is_unknown = link.is_none() || policy.interface(interface).is_none();
+        let is_known = policy.interface(interface).is_some();
         let mut dry_run = DryRun::new(policy);
-        if let Some(link) = link {
+        if is_known {
+            let Some(link) = self.kernel.link(interface).await? else { return Ok(None) };
             dry_run.observe_link(interface, (link.mtu, link.speed), false);
         }
         let query = dry_run.decide(query(request), flowspec::Moment::START);
-        let refusal = match is_unknown {
-            true => Some(Refusal::UnknownInterface { interface: interface.clone() }),
-            false => dry_run.consider(request).err(),
-        };
-        Ok(Foreseen { query, refusal })
+        Ok(Some(Foreseen { query, refusal: dry_run.consider(request).err() }))
     }
 
-    /// The interfaces by which flows leave, as far as is known before there are any: those that were seen, those that the
-    /// policy names, and those of the default routes; without any, all that carry packets.
+    /// The interfaces by which flows leave, as far as is known before there are any: of those that exist, the ones that the
+    /// policy names, those that were seen, and those of the default routes; without any, all that carry packets. Loopback
+    /// is among them only if the policy names it: nothing leaves by it.
     ///
     /// - **Errors**: the kernel's.
     pub(crate) async fn likely_interfaces(&self) -> Result<BTreeSet<String>, EngineError> {
@@ -74,8 +78,13 @@ impl LocalEngine {
             let core = lock(self.core());
             (Arc::clone(core.manager.ledger().policy()), core.manager.interfaces())
         };
-        let named = policy.interfaces.keys().cloned();
-        let mut interfaces: BTreeSet<_> = seen.into_iter().map(|(name, _)| name).chain(named).collect();
+        let seen = seen.into_iter().map(|(name, _)| name).filter(|name| name != LOOPBACK);
+        let mut interfaces: BTreeSet<_> = seen.collect();
+        for named in policy.interfaces.keys() {
+            if self.kernel.link(named).await?.is_some() {
+                interfaces.insert(named.clone());
+            }
+        }
         if policy.any_interface.is_some() {
             for elsewhere in ELSEWHERE {
                 // Without a default route there is none.

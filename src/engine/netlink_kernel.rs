@@ -8,6 +8,7 @@ use crate::linux::{
     RouteQuery, SavedTree,
 };
 use crate::manager::Root;
+use crate::policy::device::device_name_fault;
 use crate::tc::{
     Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter, ReceivingChange,
     ReceivingState,
@@ -66,6 +67,10 @@ impl Kernel for Netlink {
     fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
         let (netlink, name) = (self.clone(), name.to_owned());
         Box::pin(async move {
+            // The kernel refuses to look for a name that is too long.
+            if device_name_fault(&name).is_some() {
+                return Ok(None);
+            }
             match netlink.link_by_name(&name).await {
                 Ok(link) => Ok(Some(link)),
                 Err(failure) if failure.is_absent() => Ok(None),

@@ -357,13 +357,32 @@ fn readiness_without_a_flow_and_for_what_a_reservation_would_be_answered() {
     let (body, retry) = ready("?template=video&class=two");
     let message = body["message"].as_str().unwrap();
     assert!(message.contains("two") && body["reason"] == "no_capacity" && retry.unwrap() == "5", "{body}");
-    // Loopback takes the large packets, and is full for a while; `eth0` never takes them.
+    // Nothing leaves by loopback, which takes the large packets.
+    client.reserve(json!({ "id": "l", "interface": "lo", "template": "jumbo" }));
+    readiness(&daemon, "?template=jumbo", (503, "mtu"));
+    readiness(&daemon, "?template=jumbo&interface=lo", (200, ""));
+    let (body, _) = ready(&format!("?template=video&interface={}", "n".repeat(23)));
+    assert_eq!(body["reason"], "unknown_interface", "{body}");
+}
+
+#[test]
+fn readiness_is_that_of_the_interface_with_capacity_first() {
+    let policy =
+        format!("{ANY}[interface.lo]\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\n");
+    let Some(daemon) = TestDaemon::start_with(&policy, |directory| {
+        Some(HttpAddress::Socket(directory.join("http.sock").display().to_string()))
+    }) else {
+        return;
+    };
+    let mut client = daemon.client();
+    // It takes the large packets, and is full for a while; `eth0` never takes them.
     for number in 0..8 {
         let id = format!("l{number}");
         client
             .reserve(json!({ "id": id, "interface": "lo", "template": "jumbo", "ends_in_us": 600_000_000 }));
     }
-    let (body, retry) = ready("?template=jumbo");
+    let answer = get(&socket(&daemon), "/ready?template=jumbo", "");
+    let (body, retry) = (answer.json(), answer.headers.get("retry-after").cloned());
     let (seconds, message): (u64, _) = (retry.unwrap().parse().unwrap(), body["message"].as_str().unwrap());
     assert_eq!((&body["interface"], &body["reason"]), (&json!("lo"), &json!("no_capacity")), "{body}");
     assert!((500..=600).contains(&seconds) && message.contains(&format!("in {seconds} s")), "{body}");

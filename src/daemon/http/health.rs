@@ -57,6 +57,8 @@ enum NotReady {
     UnknownTemplate(String),
     #[error("no interface of the policy exists")]
     NoInterface,
+    #[error("there is no link {interface:?}")]
+    NoLink { interface: String },
     /// The request is refused whatever is reserved.
     #[error("{message}")]
     Refused { reason: Reason, message: String },
@@ -88,6 +90,7 @@ impl NotReady {
             Self::Draining => "draining",
             Self::UnknownTemplate(_) => "unknown_template",
             Self::NoInterface => "no_interface",
+            Self::NoLink { .. } => Reason::UnknownInterface.name(),
             Self::Refused { reason, .. } => reason.name(),
             Self::NoCapacity { .. } => "no_capacity",
             Self::Engine(_) => "engine",
@@ -98,6 +101,7 @@ impl NotReady {
         match self {
             Self::Parameters(_) => StatusCode::BAD_REQUEST,
             Self::UnknownTemplate(_)
+            | Self::NoLink { .. }
             | Self::Refused { reason: Reason::UnknownInterface | Reason::UnknownClass, .. } => {
                 StatusCode::NOT_FOUND
             }
@@ -210,8 +214,12 @@ async fn find_capacity(
         let request = Request { class: class.cloned(), ..Request::unnamed(&interface, qos) };
         let why = match fits(facts, request).await {
             Ok(()) => return Ok(interface),
-            // The policy may name an interface that does not exist.
-            Err(NotReady::Refused { reason: Reason::UnknownInterface, .. }) if named.is_none() => continue,
+            // A route may lead to an interface that the policy does not have.
+            Err(NotReady::NoLink { .. } | NotReady::Refused { reason: Reason::UnknownInterface, .. })
+                if named.is_none() =>
+            {
+                continue;
+            }
             Err(why) => why,
         };
         if soonest.as_ref().is_none_or(|(_, other)| why.order() < other.order()) {
@@ -223,7 +231,10 @@ async fn find_capacity(
 
 /// Whether a flow fits an interface now.
 async fn fits(facts: &HttpFacts, request: Request) -> Result<(), NotReady> {
-    let Foreseen { query, refusal } = in_time(facts.server.engine.foresee(request)).await?;
+    let interface = request.interface.clone();
+    let Some(Foreseen { query, refusal }) = in_time(facts.server.engine.foresee(request)).await? else {
+        return Err(NotReady::NoLink { interface });
+    };
     let first = match &query.response {
         admission::Response::Query(Ok(free)) => free.fits,
         admission::Response::Query(Err(refused)) if refusal.is_none() => {
