@@ -198,6 +198,7 @@ fn failure(error: DaemonStartError) -> CommandFailure {
         DaemonStartError::Policy(_)
         | DaemonStartError::UnknownGroup { .. }
         | DaemonStartError::AuditNotAFile { .. }
+        | DaemonStartError::AuditInUse { .. }
         | DaemonStartError::HttpOnControl { .. } => CommandFailure::new(Exit::InvalidFile, error),
         DaemonStartError::Kernel(failure) if failure.is_permission() => {
             refused(failure, "the control socket")

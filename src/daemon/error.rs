@@ -41,6 +41,12 @@ pub enum DaemonStartError {
         /// The path in the policy.
         path: PathBuf,
     },
+    /// Another daemon writes the audit log.
+    #[error("[daemon] audit: {}: another process writes this file; each daemon needs one of its own", path.display())]
+    AuditInUse {
+        /// The path in the policy.
+        path: PathBuf,
+    },
     /// The HTTP endpoint is to have the control socket's path.
     #[error("{}: the control socket has this path; choose another one for the HTTP endpoint, with --http or http in [daemon]", socket.display())]
     HttpOnControl {

@@ -1,7 +1,7 @@
 //! The files of the audit log: the current one, and its predecessors by rotation.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -98,6 +98,8 @@ impl AuditFiles {
 
     /// Opens the file of the name again.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
+        // It may be the same file, which this process has locked.
+        let _ = self.file.unlock();
         *self = Self::open(&self.path, self.keep)?;
         Ok(())
     }
@@ -109,8 +111,16 @@ impl AuditFiles {
     }
 }
 
+/// Opens the file for this process alone.
+///
+/// - **Errors**: another process writes it ([`io::ErrorKind::WouldBlock`]), or `open` fails.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        // A file system without locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +155,21 @@ mod tests {
         let path = directory.path().join("audit");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         assert_eq!(AuditFiles::open(&path, 1).unwrap_err().kind(), io::ErrorKind::NotSeekable);
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut files = AuditFiles::open(&path, 1).unwrap();
+        let is_taken =
+            || AuditFiles::open(&path, 1).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        assert!(is_taken());
+        files.append(b"1\n").unwrap();
+        files.rotate().unwrap();
+        assert!(is_taken());
+        drop(files);
+        assert!(!is_taken());
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub(in crate::daemon) fn start(
 ) -> Result<(AuditLog, MakeAuditSink), DaemonStartError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotSeekable => DaemonStartError::AuditNotAFile { path: (&settings.path).into() },
+        io::ErrorKind::WouldBlock => DaemonStartError::AuditInUse { path: (&settings.path).into() },
         _ => KernelCall("open").failed(&settings.path, error).into(),
     };
     let files = AuditFiles::open(Path::new(&settings.path), settings.keep).map_err(failed)?;
