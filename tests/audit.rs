@@ -300,3 +300,37 @@ fn a_refusal_by_the_kernel_has_its_request() {
         );
     }
 }
+
+/// A kill ends no flow: the next run states what it has adopted, whose requests are in the run before, or in a file that is gone.
+#[test]
+fn what_is_held_and_does_not_fit_is_a_verdict_once() {
+    let text = "version = 1\n[interface.eth0]\negress = { capacity = \"1 Mbit/s\" }\n";
+    let policy = Arc::new(Policy::parse(&[Source { name: "p.toml", text }]).unwrap().0);
+    let header = |run: &str| {
+        format!(
+            r#"{{"at_us":0,"op":"audit","seq":1,"time":"","run":"{run}","version":"0","pid":1,"policy":{{"files":["p.toml"],"digest":"x"}}}}"#
+        )
+    };
+    let reserve = |seq: u64, id: &str, held: bool| {
+        let decision = match held {
+            true => "\"held\":true",
+            false => r#""decision":{"op":"reserve","ok":true,"reason":null,"message":"granted"}"#,
+        };
+        format!(
+            r#"{{"at_us":1,"op":"reserve","seq":{seq},"id":"{id}","interface":"eth0","sending":{{"service_type":"guaranteed","token_rate":750000,"token_bucket_size":1500,"max_sdu_size":1500,"minimum_policed_size":64}},{decision}}}"#
+        )
+    };
+    let verdicts = |lines: &[String]| {
+        let mut replay = AuditReplay::new(Arc::clone(&policy));
+        let mut listed = Vec::new();
+        for line in lines {
+            let replayed = replay.line(&AuditLine::read(line, &policy).unwrap());
+            listed.extend(replayed.verdict().map(|verdict| verdict.id.clone()));
+        }
+        (listed, replay.comparison().refused_now, replay.comparison().without_end)
+    };
+    let later = [header("b"), reserve(2, "v1", true), reserve(3, "v2", true)];
+    assert_eq!(verdicts(&later), (vec!["v1".into(), "v2".into()], 2, 0));
+    let both = [&[header("a"), reserve(2, "v1", false)][..], &later].concat();
+    assert_eq!(verdicts(&both), (vec!["v1".into(), "v2".into()], 2, 1));
+}

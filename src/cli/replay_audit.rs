@@ -114,6 +114,12 @@ fn text(comparison: &AuditComparison, differing: &[ComparedVerdict]) -> String {
     if comparison.missing > 0 {
         lines.push(format!("the log is incomplete: {} facts are missing", comparison.missing));
     }
+    if comparison.without_end > 0 {
+        let runs = counted(usize(comparison.without_end), "run");
+        lines.push(format!(
+            "the log does not have the end of {runs}: what the daemon did last may be missing"
+        ));
+    }
     lines.join("\n") + "\n"
 }
 

@@ -85,6 +85,8 @@ pub struct AuditComparison {
     pub reloads: u64,
     /// Facts that are missing from the log.
     pub missing: u64,
+    /// Runs of the daemon that have no end in the log, and are followed by another: what they did last may be missing.
+    pub without_end: u64,
     /// The differing verdicts of reservations by template, class and reason.
     pub by: Vec<Differing>,
     #[serde(skip)]
@@ -126,6 +128,7 @@ impl Default for AuditComparison {
             not_by_policy: 0,
             reloads: 0,
             missing: 0,
+            without_end: 0,
             by: Vec::new(),
             groups: BTreeMap::new(),
         }

@@ -1,5 +1,6 @@
 //! An audit log under a policy.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::comparison::{AuditComparison, ComparedKind, ComparedVerdict};
@@ -20,10 +21,14 @@ pub struct AuditReplay {
     digest: String,
     dry_run: DryRun,
     run: Option<String>,
+    /// The run of the last header, if its end has not come.
+    unended: Option<String>,
     last_seq: u64,
     /// Whether the lines that say what is held are known already.
     continues: bool,
     restore: Restore,
+    /// The flows that were admitted then, whose requests are refused: the next run states them again.
+    refused: HashSet<String>,
     comparison: AuditComparison,
 }
 
@@ -33,6 +38,8 @@ pub struct AuditReplay {
 pub enum ReplayedLine {
     /// The policy has decided it.
     Decided(Box<Decision>, Option<Box<ComparedVerdict>>),
+    /// It says what is held, and the policy refuses that. The log does not have the request.
+    HeldRefused(Box<ComparedVerdict>),
     /// It says what is held, or what the kernel has done.
     Followed,
 }
@@ -41,9 +48,9 @@ impl AuditReplay {
     /// A replay under a policy.
     pub fn new(policy: Arc<Policy>) -> Self {
         let (digest, dry_run) = (policy_digest(&policy), DryRun::new(Arc::clone(&policy)));
-        let (run, last_seq, continues, restore) = (None, 0, false, Restore::Admitted);
-        let comparison = AuditComparison::default();
-        Self { policy, digest, dry_run, run, last_seq, continues, restore, comparison }
+        let (run, unended, last_seq, continues, restore) = (None, None, 0, false, Restore::Admitted);
+        let (refused, comparison) = Default::default();
+        Self { policy, digest, dry_run, run, unended, last_seq, continues, restore, refused, comparison }
     }
 
     /// The policy's templates are those that lines may name.
@@ -76,7 +83,10 @@ impl AuditReplay {
                 // The header after it says what is held.
                 self.run = None;
             }
-            AuditRecord::Stop => self.run = None,
+            AuditRecord::Stop => {
+                (self.run, self.unended) = (None, None);
+                self.refused.clear();
+            }
             AuditRecord::Link { interface, mtu, speed, again } => {
                 if !self.is_known(line) {
                     self.dry_run.observe_link(interface, (*mtu, *speed), *again);
@@ -85,7 +95,10 @@ impl AuditReplay {
             AuditRecord::Programmed { interface, programmed } => {
                 self.dry_run.set_programmed(interface, *programmed);
             }
-            AuditRecord::TakenBack { id } => drop(self.dry_run.take_back(id)),
+            AuditRecord::TakenBack { id } => {
+                self.refused.remove(id);
+                drop(self.dry_run.take_back(id));
+            }
             AuditRecord::Refused => self.comparison.not_by_policy += 1,
             AuditRecord::Begun { id, flowspecs } => {
                 drop(self.dry_run.begin_renegotiation(id, flowspecs, line.at));
@@ -108,6 +121,8 @@ impl AuditReplay {
         self.comparison.files += 1;
         self.restore = self.restore_under(&header.policy.digest);
         self.comparison.same_policy &= self.restore == Restore::Unchecked;
+        let before = self.unended.replace(header.run.clone());
+        self.comparison.without_end += u64::from(before.is_some_and(|before| before != header.run));
         // The next file of a run goes on where the one before has ended.
         self.continues = is_next && self.run.as_ref() == Some(&header.run);
         if !self.continues {
@@ -127,7 +142,7 @@ impl AuditReplay {
         if line.held {
             // What was not taken over after a kill has ended with it.
             if line.decision.as_ref().is_none_or(|decision| decision.ok) {
-                self.held(line, request);
+                return self.held(line, request);
             }
             return ReplayedLine::Followed;
         }
@@ -142,7 +157,18 @@ impl AuditReplay {
             let id = decision.id().unwrap_or_default().to_owned();
             self.dry_run.take_back(&id);
         }
+        self.note_refused(line, &decision, then_ok);
         self.compared(line, decision)
+    }
+
+    /// Remembers a flow that was admitted then and is refused now, until it ends.
+    fn note_refused(&mut self, line: &AuditLine, decision: &Decision, then_ok: bool) {
+        let Some(id) = line.text("id") else { return };
+        match line.text("op") {
+            Some("reserve") if then_ok && !decision.is_ok() => drop(self.refused.insert(id.to_owned())),
+            Some("reserve" | "release") => drop(self.refused.remove(id)),
+            _ => {}
+        }
     }
 
     fn concluded(&mut self, line: &AuditLine, id: &str, agreed: bool) -> ReplayedLine {
@@ -163,7 +189,11 @@ impl AuditReplay {
     }
 
     /// Something that was held when the file began.
-    fn held(&mut self, line: &AuditLine, request: &Result<Box<Operation>, Box<RefusedRequest>>) {
+    fn held(
+        &mut self,
+        line: &AuditLine,
+        request: &Result<Box<Operation>, Box<RefusedRequest>>,
+    ) -> ReplayedLine {
         let refusal = match request {
             Err(refused) => Some((id_of(&refused.kind), refused.refusal.clone())),
             Ok(operation) => match &**operation {
@@ -178,11 +208,19 @@ impl AuditReplay {
             },
         };
         if let Some((id, refusal)) = refusal {
-            let verdict = ComparedVerdict::of_held(line, id.unwrap_or_default(), &refusal);
+            let id = id.unwrap_or_default();
+            // Its request may be in an earlier file, and has its verdict then.
+            if line.text("op") == Some("reserve") && !self.refused.insert(id.clone()) {
+                return ReplayedLine::Followed;
+            }
+            let verdict = ComparedVerdict::of_held(line, id, &refusal);
             self.comparison.count(&verdict);
-        } else if line.text("op") == Some("reserve") {
+            return ReplayedLine::HeldRefused(Box::new(verdict));
+        }
+        if line.text("op") == Some("reserve") {
             self.comparison.held += 1;
         }
+        ReplayedLine::Followed
     }
 }
 
@@ -201,6 +239,7 @@ impl ReplayedLine {
     pub fn verdict(&self) -> Option<&ComparedVerdict> {
         match self {
             Self::Decided(_, verdict) => verdict.as_deref(),
+            Self::HeldRefused(verdict) => Some(verdict),
             Self::Followed => None,
         }
     }
