@@ -97,7 +97,7 @@ impl AuditReplay {
             }
             AuditRecord::TakenBack { id } => {
                 self.refused.remove(id);
-                drop(self.dry_run.take_back(id));
+                self.dry_run.take_back(id);
             }
             AuditRecord::Refused => self.comparison.not_by_policy += 1,
             AuditRecord::Begun { id, flowspecs } => {
@@ -165,10 +165,10 @@ impl AuditReplay {
     fn note_refused(&mut self, line: &AuditLine, decision: &Decision, then_ok: bool) {
         let Some(id) = line.text("id") else { return };
         match line.text("op") {
-            Some("reserve") if then_ok && !decision.is_ok() => drop(self.refused.insert(id.to_owned())),
-            Some("reserve" | "release") => drop(self.refused.remove(id)),
-            _ => {}
-        }
+            Some("reserve") if then_ok && !decision.is_ok() => self.refused.insert(id.to_owned()),
+            Some("reserve" | "release") => self.refused.remove(id),
+            _ => false,
+        };
     }
 
     fn concluded(&mut self, line: &AuditLine, id: &str, agreed: bool) -> ReplayedLine {
