@@ -42,19 +42,26 @@ Exit codes: 0 done; 1 a test failed, a request was refused or a difference was f
 77 a privilege is missing; 78 a policy, test or trace file is invalid;
 130 or 143 ended by SIGINT or SIGTERM";
 
+impl Exit {
+    /// Its number.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Difference => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 69,
+            Self::OsError => 71,
+            Self::NoPrivilege => 77,
+            Self::InvalidFile => 78,
+            Self::HungUp => 129,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Difference => 1,
-            Exit::Usage => 2,
-            Exit::Unreachable => 69,
-            Exit::OsError => 71,
-            Exit::NoPrivilege => 77,
-            Exit::InvalidFile => 78,
-            Exit::HungUp => 129,
-            Exit::Interrupted => 130,
-            Exit::Terminated => 143,
-        })
+        Self::from(exit.code())
     }
 }
 

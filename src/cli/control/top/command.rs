@@ -2,20 +2,19 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use gqos::control::{FlowBatch, MethodCall, StatusCall};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::super::client::{ControlClient, SocketArgument};
 use super::super::flows::{SortKey, fetch};
+use super::input::{Happening, Happenings, is_closed};
 use super::state::{Reading, TopState};
 use super::view::{sum_count, view};
 use crate::cli::failure::{CommandFailure, Exit};
-use crate::cli::signals;
 use crate::cli::stopwatch::Stopwatch;
 
 /// Watch the daemon's interfaces and flows on a terminal, once a second.
@@ -38,9 +37,6 @@ pub(in crate::cli) struct Arguments {
     socket: SocketArgument,
 }
 
-/// How often it is seen whether a signal has come.
-const SIGNALS: Duration = Duration::from_millis(100);
-
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -60,14 +56,22 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut state = TopState::new(arguments.filter.clone(), colours);
     state.order = arguments.sort;
-    let signals = signals::taken().map_err(|error| CommandFailure::os("clone", "a thread", error))?;
+    let happenings = Happenings::start().map_err(|error| CommandFailure::os("clone", "a thread", error))?;
     let (client, clock) = (Some(client), Stopwatch::start());
-    let mut top = Top { arguments, state, client, clock, signals, next: 0, lines: 0 };
+    let mut top = Top { arguments, state, client, clock, happenings, next: 0, lines: 0 };
     let mut terminal =
         ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;
-    let result = top.watch(&mut terminal);
-    ratatui::restore();
-    result.map_err(|error| CommandFailure::os("read", "the terminal", error))
+    let result = top.happenings.read_keys().and_then(|()| top.watch(&mut terminal));
+    let closed = is_closed();
+    drop(ratatui::try_restore());
+    if closed {
+        // Its end shows the cursor, and says on standard error, which may have closed too, that it cannot.
+        std::mem::forget(terminal);
+    }
+    match result {
+        Err(_) if closed => Ok(Exit::HungUp.into()),
+        result => result.map_err(|error| CommandFailure::os("read", "the terminal", error)),
+    }
 }
 
 struct Top<'a> {
@@ -75,8 +79,8 @@ struct Top<'a> {
     state: TopState,
     client: Option<ControlClient>,
     clock: Stopwatch,
-    /// The signal that ends the command, so that the terminal is given back as it was.
-    signals: Receiver<Exit>,
+    /// Keys, and what ends the command so that the terminal is given back as it was.
+    happenings: Happenings,
     /// When the daemon is read next, in milliseconds.
     next: u64,
     /// The height of the terminal.
@@ -103,39 +107,31 @@ impl Top<'_> {
 
     /// Takes keys until something changes, or the daemon is to be read. The exit code where the command ends.
     fn events_until_next(&mut self) -> std::io::Result<Option<ExitCode>> {
-        loop {
-            if let Ok(exit) = self.signals.try_recv() {
-                return Ok(Some(exit.into()));
-            }
-            let left = Duration::from_millis(self.next.saturating_sub(self.now()));
-            if event::poll(left.min(SIGNALS))? {
-                return Ok(self.keys()?.then_some(ExitCode::SUCCESS));
-            }
-            if left <= SIGNALS {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Takes all keys that were pressed. Whether the command ends.
-    fn keys(&mut self) -> std::io::Result<bool> {
+        let left = Duration::from_millis(self.next.saturating_sub(self.now()));
+        // This holds a sender itself, so that there is only the end of the time.
+        let Ok(first) = self.happenings.receiver.recv_timeout(left) else { return Ok(None) };
         let before = self.state.wanted(self.lines);
-        loop {
-            if let Event::Key(key) = event::read()?
-                && key.kind != KeyEventKind::Release
-                && self.key(key.code, key.modifiers)
-            {
-                return Ok(true);
+        let mut happening = Some(first);
+        // All keys that were pressed.
+        while let Some(taken) = happening {
+            match taken {
+                Happening::End(exit) => return Ok(Some(exit.into())),
+                Happening::Event(event) => {
+                    if let Event::Key(key) = event?
+                        && key.kind != KeyEventKind::Release
+                        && self.key(key.code, key.modifiers)
+                    {
+                        return Ok(Some(ExitCode::SUCCESS));
+                    }
+                }
             }
-            if !event::poll(Duration::ZERO)? {
-                break;
-            }
+            happening = self.happenings.receiver.try_recv().ok();
         }
         // The daemon sorts, filters and cuts out, also for a view that is paused.
         if self.state.wanted(self.lines) != before {
             self.read();
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn now(&self) -> u64 {
