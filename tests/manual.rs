@@ -35,6 +35,7 @@ fn each_command_has_a_page_that_mandoc_accepts() {
     for page in &pages {
         let text = std::fs::read_to_string(directory.path().join(page)).unwrap();
         assert!(text.contains(".SH SYNOPSIS"), "{page}:\n{text}");
+        assert!(!text.contains("help(1)"), "{page}:\n{text}");
     }
     if !installed(&["mandoc"]) {
         return;
@@ -44,6 +45,13 @@ fn each_command_has_a_page_that_mandoc_accepts() {
         let output = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(path).output().unwrap();
         assert!(output.status.success() && output.stdout.is_empty(), "{page}: {output:?}");
     }
+}
+
+#[test]
+fn a_page_marks_what_may_be_repeated() {
+    let text = printed(&["man", "audit"]);
+    assert!(text.contains("FILE...") && !text.contains("FILE......"), "{text}");
+    assert!(!printed(&["man", "flowspec"]).contains("help(1)"));
 }
 
 #[test]

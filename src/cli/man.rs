@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Command;
+use clap::{ArgAction, Command};
 use clap_mangen::Man;
 
 use super::failure::{CommandFailure, Exit};
@@ -27,12 +27,29 @@ pub(super) struct Arguments {
 /// `gqos` is the whole command line.
 pub(super) fn run(arguments: &Arguments, mut gqos: Command) -> Result<ExitCode, CommandFailure> {
     // Names the pages gqos-demo, and the commands in their synopses `gqos demo`.
+    gqos = documented(gqos);
     gqos.build();
     match &arguments.all {
         None => print(&page(named(&gqos, &arguments.command)?)?)?,
         Some(directory) => write_all(&gqos, directory)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A command without the commands `help`, which have no pages, and with a mark behind the names of what may be repeated.
+fn documented(command: Command) -> Command {
+    let marked = command.disable_help_subcommand(true).mut_args(|argument| {
+        let repeats = argument.is_positional() && matches!(argument.get_action(), ArgAction::Append);
+        match argument.get_value_names() {
+            Some([name]) if repeats => {
+                // The library takes names that last, and the process ends with the page.
+                let name: &'static str = format!("{name}...").leak();
+                argument.value_name(name)
+            }
+            _ => argument,
+        }
+    });
+    marked.mut_subcommands(documented)
 }
 
 /// The command of these names below another.
