@@ -116,14 +116,19 @@ const SUM_TITLES: [&str; 11] = [
     "",
 ];
 
-/// The lines of interfaces for a terminal: at most half of its height. The last one says what is below.
+/// The lines of interfaces for a terminal: at most half of its height. The first one says what is above, the last one
+/// what is below.
 fn shown_sums(state: &TopState, terminal: Rect) -> Vec<Line<'static>> {
     let (mut lines, height) = (sum_lines(state, terminal.width), usize::from(terminal.height / 2));
     if lines.len() <= height || height == 0 {
         lines.truncate(height);
         return lines;
     }
-    let mut lines = lines.split_off(state.first_sum.min(lines.len() - 1));
+    let above = state.first_sum.min(lines.len() - 1);
+    let mut lines = lines.split_off(above);
+    // Where there is a line for it.
+    let hint = (above > 0 && height > 1).then(|| Line::raw(format!("… {above} more above: [ scrolls back")));
+    let height = height - usize::from(hint.is_some());
     if lines.len() > height {
         let below = lines.split_off(height - 1);
         // The lines of classes and groups are indented.
@@ -135,7 +140,7 @@ fn shown_sums(state: &TopState, terminal: Rect) -> Vec<Line<'static>> {
         };
         lines.push(Line::raw(format!("… {left}: ] and [ scroll")));
     }
-    lines
+    hint.into_iter().chain(lines).collect()
 }
 
 /// How many lines there are of interfaces, classes and groups.
@@ -449,12 +454,13 @@ mod tests {
         (0..11).for_each(|_| state.scroll_sums(true, sum_count(&state)));
         let shown = lines(&state, 80);
         assert!(
-            shown[2].starts_with("eth5       receiving") && shown[6].starts_with("eth7       rec"),
+            shown[3].starts_with("eth5       receiving") && shown[7].starts_with("eth7       rec"),
             "{shown:#?}"
         );
+        assert_eq!(shown[2], "… 11 more above: [ scrolls back");
         (0..99).for_each(|_| state.scroll_sums(true, sum_count(&state)));
         state.scroll_sums(false, sum_count(&state));
-        assert!(lines(&state, 80)[2].starts_with("eth7       sending"));
+        assert!(lines(&state, 80)[3].starts_with("eth7       sending"));
     }
 
     #[test]
