@@ -262,7 +262,7 @@ fn a_daemon_that_is_not_there_is_69() {
 
 /// What the command shows of replies that the test chooses.
 #[track_caller]
-fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, stdout: &str) {
+fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, stdout: &str) -> String {
     use std::io::{Read, Write};
     let directory = tempfile::tempdir().unwrap();
     let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).unwrap();
@@ -283,6 +283,7 @@ fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, st
     assert_eq!(received.trim_end_matches('\0'), call);
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert_eq!((out.as_str(), output.status.code()), (stdout, Some(code)), "{arguments:?}: {err}");
+    err
 }
 
 #[test]

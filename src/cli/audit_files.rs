@@ -91,7 +91,7 @@ fn read(
 }
 
 fn say_torn(name: &str, number: u64) {
-    eprintln!("gqos: {name}:{number}: the line was torn by a crash, and is skipped");
+    crate::cli::output::say(&format!("gqos: {name}:{number}: the line was torn by a crash, and is skipped"));
 }
 
 /// Standard output cannot be written.

@@ -17,6 +17,7 @@ use super::failure::{CommandFailure, Exit};
 use super::holdings;
 use super::input::unusable;
 use super::output::{counted, print, print_problems};
+use super::plain::{plain_json, plain_lines};
 
 /// Check a policy: report all problems at once, each with its place, and what the policy can hold.
 ///
@@ -175,7 +176,7 @@ fn show(
             true => "\n".to_owned(),
             false => format!(" Flows that fit, of one class and template alone:\n{held}"),
         };
-        print(&format!("{} {is} valid.{fits}", names.join(", ")))
+        print(&plain_lines(&format!("{} {is} valid.{fits}", names.join(", "))))
     } else {
         Ok(())
     }
@@ -186,13 +187,13 @@ fn print_comparison(comparison: &PolicyComparison) -> Result<(), CommandFailure>
     if definitions.is_empty() {
         return print("The policies mean the same.\n");
     }
-    print(&definitions.to_string())?;
+    print(&plain_lines(&definitions.to_string()))?;
     match holds.is_empty() {
         true => print("\nThe interfaces can hold as many flows as before.\n"),
-        false => print(&format!(
+        false => print(&plain_lines(&format!(
             "\nFlows that fit, of one class and template alone:\n{}",
             holdings::changes(holds)
-        )),
+        ))),
     }
 }
 
@@ -212,7 +213,7 @@ fn document(
 
 fn json(value: &impl Serialize) -> Result<String, CommandFailure> {
     let text = serde_json::to_string(value).map_err(|error| CommandFailure::new(Exit::InvalidFile, error))?;
-    Ok(text + "\n")
+    Ok(plain_json(&text).into_owned() + "\n")
 }
 
 /// Warnings about interfaces of this machine that have their capacity from a virtual link.

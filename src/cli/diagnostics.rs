@@ -5,6 +5,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 use serde_json::json;
 
+use super::plain::{plain_json, plain_lines};
 use gqos::control::ReportedProblem;
 use gqos::policy::{Code, Place, Problem, Severity, Source};
 
@@ -32,8 +33,19 @@ pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) ->
     if let Some(help) = &problem.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    renderer.decor_style(DecorStyle::Ascii).render(&[group])
+    // The styles are control sequences too, so that a text with others has none.
+    let source = sources.get(problem.place.source);
+    let texts = [Some(&*problem.message), problem.help.as_deref(), source.map(|source| source.text)];
+    let is_harmless = |text: &str| plain_lines(text).chars().eq(text.chars());
+    let named = sources.iter().all(|source| is_harmless(source.name));
+    let labels = problem.labels.iter().all(|label| {
+        let other = sources.get(label.place.source);
+        is_harmless(&label.text) && other.is_none_or(|other| is_harmless(other.text))
+    });
+    if colour && named && labels && texts.into_iter().flatten().all(is_harmless) {
+        return Renderer::styled().decor_style(DecorStyle::Ascii).render(&[group]);
+    }
+    plain_lines(&Renderer::plain().decor_style(DecorStyle::Ascii).render(&[group])).into_owned()
 }
 
 /// The line of a place and a caret below it, without a title.
@@ -43,7 +55,7 @@ pub(super) fn snippet(place: &Place, source: &Source<'_>) -> String {
     let group = Group::with_title(Level::ERROR.primary_title("")).element(snippet);
     let text = Renderer::plain().decor_style(DecorStyle::Ascii).render(&[group]);
     // The title, and the place, which the message has.
-    text.lines().skip(2).collect::<Vec<_>>().join("\n")
+    plain_lines(&text.lines().skip(2).collect::<Vec<_>>().join("\n")).into_owned()
 }
 
 #[derive(Serialize)]
@@ -138,7 +150,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
             "results": results.collect::<Vec<_>>(),
         }],
     });
-    format!("{document}\n")
+    plain_json(&document.to_string()).into_owned() + "\n"
 }
 
 /// The line and column of a byte offset, both from 1; columns count characters.
@@ -182,6 +194,18 @@ mod tests {
         assert_eq!(problems.iter().map(|problem| problem.code.id()).collect::<Vec<_>>(), codes, "{name}");
         for problem in &problems {
             assert_eq!(problem.render(&sources), render(problem, &sources, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_policy_moves_the_cursor() {
+        let text = "version = 1\n# \u{1b}[2J\n[class.\"a\u{202e}\\u001b[31m\"]\nshar\u{e9} = 1 # \u{202e}\n[clas]\nx = 1 # \u{ad}\n";
+        let sources = [Source { name: "p\u{1b}.toml", text }];
+        for problem in Policy::parse(&sources).unwrap_err() {
+            for colour in [false, true] {
+                let shown = render(&problem, &sources, colour);
+                assert_eq!(plain_lines(&shown), shown);
+            }
         }
     }
 

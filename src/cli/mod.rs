@@ -98,7 +98,7 @@ enum Command {
 pub(crate) fn run() -> ExitCode {
     let result = demo_process::run_if_asked().unwrap_or_else(|| run_command(Arguments::parse().command));
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
-        eprintln!("gqos: {error:#}");
+        eprintln!("{}", plain::plain_lines(&format!("gqos: {error:#}")));
         exit.into()
     })
 }

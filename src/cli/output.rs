@@ -9,6 +9,7 @@ use gqos::policy::{Problem, Source};
 
 use super::diagnostics::render;
 use super::failure::CommandFailure;
+use super::plain::plain_lines;
 
 /// Writes to standard output. It is not a failure if the reader has closed the pipe.
 pub(super) fn print(text: &str) -> Result<(), CommandFailure> {
@@ -42,6 +43,11 @@ pub(super) fn ensure_writable(path: &Path) -> Result<(), CommandFailure> {
 fn is_stream(path: &Path) -> bool {
     let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
+}
+
+/// Prints lines on standard error, in which nothing is left that a terminal would obey.
+pub(super) fn say(text: &str) {
+    eprintln!("{}", plain_lines(text));
 }
 
 /// Prints problems on standard error, for people.

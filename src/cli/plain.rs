@@ -5,6 +5,14 @@ use std::borrow::Cow;
 use gqos::telemetry::is_hostile;
 pub(super) use gqos::telemetry::plain;
 
+/// Lines of text in which the ends of lines alone are left of what a terminal would obey.
+pub(super) fn plain_lines(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|letter| letter != '\n' && is_hostile(letter)) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split('\n').map(plain).collect::<Vec<_>>().join("\n"))
+}
+
 /// A JSON text whose strings have what a terminal would obey as escape sequences of JSON: the same values.
 pub(super) fn plain_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_hostile) {
@@ -29,6 +37,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn lines_keep_their_ends_alone() {
+        assert_eq!(plain_lines("a\n\u{1b}[31mb\u{202e}\n"), "a\n\\u{1b}[31mb\\u{202e}\n");
+        assert!(matches!(plain_lines("a\nb\n"), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn json_keeps_its_values_and_loses_what_a_terminal_would_obey() {

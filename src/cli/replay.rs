@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
                 let unreadable = CommandFailure::os("open", &name, error);
                 // Of a policy that is invalid as well, both are reported.
                 let Err(invalid) = policy else { return Err(unreadable) };
-                eprintln!("gqos: {:#}", unreadable.error);
+                crate::cli::output::say(&format!("gqos: {:#}", unreadable.error));
                 return Err(invalid);
             }
         },

@@ -15,6 +15,14 @@ fn reloads_are_shown() {
     check_replies(&["reload"], reload, &[denied], 77, "");
     let invalid = r#"{"error":"org.gqos.InvalidPolicy","parameters":{"problems":[{"code":"GQ0002","message":"no","file":"p.toml","line":1,"column":2}]}}"#;
     check_replies(&["reload"], reload, &[invalid], 78, "");
+    let hostile = r#"{"error":"org.gqos.InvalidPolicy","parameters":{"problems":[{"code":"GQ0002","message":"a\u001b[31m\u202e","file":"p.toml","line":1,"column":2}]}}"#;
+    let foreign = r#"{"error":"org.x.\u001b[31mY\u202e","parameters":{}}"#;
+    for (reply, code, shown) in
+        [(hostile, 78, "a\\u{1b}[31m\\u{202e}"), (foreign, 71, "org.x.\\u{1b}[31mY\\u{202e}")]
+    {
+        let errors = check_replies(&["reload"], reload, &[reply], code, "");
+        assert!(errors.contains(shown) && !errors.contains(['\u{1b}', '\u{202e}']), "{errors}");
+    }
     let problems = "{\"is_valid\":false,\"problems\":[{\"code\":\"GQ0002\",\"severity\":\"error\",\"message\":\"no\",\"file\":\"p.toml\",\"line\":1,\"column\":2}]}\n";
     check_replies(&["reload", "--json"], reload, &[invalid], 78, problems);
 }

@@ -28,9 +28,9 @@ impl Screen {
                 Some(socket) => format!("the daemon at {}", socket.display()),
                 None => "an engine in this process".to_owned(),
             };
-            eprintln!("gqos: {}; decided by {engine}", decision.message());
+            crate::cli::output::say(&format!("gqos: {}; decided by {engine}", decision.message()));
             for lack in decision.enforced().into_iter().flat_map(|enforced| &enforced.lacking) {
-                eprintln!("gqos: not enforced: {lack}");
+                crate::cli::output::say(&format!("gqos: not enforced: {lack}"));
             }
         }
     }
@@ -40,7 +40,7 @@ impl Screen {
         if self.json {
             eprintln!("{}", json!({ "listening": address.to_string() }));
         } else {
-            eprintln!("gqos: listening on {address}");
+            crate::cli::output::say(&format!("gqos: listening on {address}"));
         }
     }
 
@@ -50,7 +50,7 @@ impl Screen {
             let Lost { id, interface, .. } = lost;
             eprintln!("{}", json!({ "lost": id, "interface": interface, "message": lost.to_string() }));
         } else {
-            eprintln!("gqos: {lost}; continuing as best effort");
+            crate::cli::output::say(&format!("gqos: {lost}; continuing as best effort"));
         }
     }
 }

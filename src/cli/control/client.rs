@@ -13,6 +13,7 @@ use gqos::failure::KernelCall;
 use serde::de::DeserializeOwned;
 
 use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::plain::plain_lines;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct SocketArgument {
@@ -126,7 +127,7 @@ impl ControlClient {
 /// The failure of a command to which the daemon has answered with an error.
 pub(super) fn failure(error: ControlError) -> CommandFailure {
     if let ControlError::InvalidPolicy { problems } = &error {
-        problems.iter().for_each(|problem| eprintln!("{problem}"));
+        problems.iter().for_each(|problem| eprintln!("{}", plain_lines(&problem.to_string())));
         return CommandFailure::new(
             Exit::InvalidFile,
             anyhow!("the policy is invalid, and nothing was changed"),

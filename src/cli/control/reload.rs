@@ -58,7 +58,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     let mut client = arguments.socket.connect()?;
     client.send(&Call::new(&request))?;
     match client.reply()?.parameters() {
-        Ok(ReloadReply { changes }) if arguments.json => print(&format!("{changes}\n"))?,
+        Ok(ReloadReply { changes }) if arguments.json => {
+            print(&format!("{}\n", plain_json(&changes.to_string())))?
+        }
         Ok(ReloadReply { changes }) => print(&text(changes, arguments.dry_run)?)?,
         Err(ControlError::InvalidPolicy { problems }) if arguments.json => {
             let problems = problems.iter().map(ProblemRecord::reported).collect();

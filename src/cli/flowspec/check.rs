@@ -114,7 +114,7 @@ impl PrintedProblem<'_> {
                     place.map_or(String::new(), |(offset, value)| format!(" at byte {offset} is {value}"));
                 let field = field.map_or(String::new(), |field| format!("{field}{place}: "));
                 let wsa = wsa.map_or(String::new(), |wsa| format!("; {wsa}"));
-                eprintln!("{}: {field}{message}{wsa}", arguments.input.name());
+                crate::cli::output::say(&format!("{}: {field}{message}{wsa}", arguments.input.name()));
             }
         }
         Ok(())

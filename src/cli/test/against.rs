@@ -36,7 +36,7 @@ pub(super) fn against(
         write(path, comparison.render((*format).into()))?;
     }
     if tests.is_some() {
-        eprintln!("gqos: {}", comparison.summary());
+        crate::cli::output::say(&format!("gqos: {}", comparison.summary()));
     }
     let runs_none = selected.is_empty() && !arguments.allow_empty;
     let exit = exit_of(&refused).or((comparison.count() > 0 || runs_none).then_some(Exit::Difference));

@@ -43,11 +43,18 @@ fn bless_file(file: &File, outcomes: &[TestOutcome], tests: &[Selected<'_>]) -> 
     }
     let text = rewritten(file, &mut corrections);
     if settled && !passes(file, &text, tests) {
-        eprintln!("gqos: {}: the tests fail with what was found, and the file is left as it is", file.name);
+        crate::cli::output::say(&format!(
+            "gqos: {}: the tests fail with what was found, and the file is left as it is",
+            file.name
+        ));
         return Ok(false);
     }
     replace(file, &text)?;
-    eprintln!("{}: {} rewritten", file.name, counted(corrections.len(), "expectation"));
+    crate::cli::output::say(&format!(
+        "{}: {} rewritten",
+        file.name,
+        counted(corrections.len(), "expectation")
+    ));
     Ok(settled)
 }
 
@@ -55,7 +62,7 @@ fn bless_file(file: &File, outcomes: &[TestOutcome], tests: &[Selected<'_>]) -> 
 fn unsettled(file: &File, place: &Place, reason: &str) {
     let (line, column) = line_column(&file.text, place.span.start);
     let snippet = snippet(place, &Source { name: &file.name, text: &file.text });
-    eprintln!("{}:{line}:{column}: not rewritten: {reason}\n{snippet}", file.name);
+    crate::cli::output::say(&format!("{}:{line}:{column}: not rewritten: {reason}\n{snippet}", file.name));
 }
 
 /// The text of a file with these corrections.

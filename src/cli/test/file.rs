@@ -124,7 +124,7 @@ fn open(path: &Path, policies: &mut Policies) -> Result<File, RefusedFile> {
     let name = path.display().to_string();
     let text = read(path).map_err(|CommandFailure { exit, error }| {
         if policies.announce == Announce::Problems {
-            eprintln!("gqos: {error:#}");
+            crate::cli::output::say(&format!("gqos: {error:#}"));
         }
         let message = beside_place(error.to_string(), &name);
         refused(exit, &name, vec![FileProblem { file: name.clone(), line: 1, column: 1, message }])
@@ -191,7 +191,7 @@ pub(super) fn load_other(path: &Path, announce: Announce) -> Result<LoadedPolicy
         // A policy that was read has told its problems.
         if problems.is_empty() {
             if announce == Announce::Problems {
-                eprintln!("gqos: {reason}");
+                crate::cli::output::say(&format!("gqos: {reason}"));
             }
             let message = beside_place(reason, &file);
             problems.push(FileProblem { file: file.clone(), line: 1, column: 1, message });

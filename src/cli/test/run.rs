@@ -34,14 +34,17 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut selected = select(arguments, &files);
     let runs_none = selected.is_empty() && refused.is_empty() && !arguments.allow_empty;
     if runs_none {
-        eprintln!("gqos: no test was run{}; with --allow-empty that is not a failure", why_none(&files));
+        crate::cli::output::say(&format!(
+            "gqos: no test was run{}; with --allow-empty that is not a failure",
+            why_none(&files)
+        ));
     }
     let exit = exit_of(&refused).or(runs_none.then_some(Exit::Difference));
     let exit = |code: ExitCode| exit.map_or(code, ExitCode::from);
     let mut lab = if arguments.lab { Some(PrivateNetwork::prepare()?) } else { None };
     if arguments.shuffle {
         let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
-        eprintln!("gqos: shuffled by --seed {seed}");
+        crate::cli::output::say(&format!("gqos: shuffled by --seed {seed}"));
         shuffle(&mut selected, seed);
     }
     if let Some(other) = &arguments.against {
@@ -76,7 +79,9 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             1 => "the only test is skipped".to_owned(),
             count => format!("all {count} tests are skipped"),
         };
-        eprintln!("gqos: no test was run: {tests}; with --allow-empty that is not a failure");
+        crate::cli::output::say(&format!(
+            "gqos: no test was run: {tests}; with --allow-empty that is not a failure"
+        ));
     }
     let failed = reports.iter().any(is_failed) || all_skipped || !is_covered;
     Ok(exit(if failed { Exit::Difference.into() } else { ExitCode::SUCCESS }))
@@ -146,7 +151,7 @@ fn is_covered(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> boo
     let percent = (covered * 100).checked_div(all).unwrap_or(100);
     match arguments.min_coverage {
         Some(least) if percent < least => {
-            eprintln!("gqos: {percent}% is less than --min-coverage {least}");
+            crate::cli::output::say(&format!("gqos: {percent}% is less than --min-coverage {least}"));
             false
         }
         _ => true,

@@ -63,15 +63,18 @@ pub(super) fn watch(
             add_directories(arguments, &files).map_err(|error| os(error.into()))?;
             let inputs = inputs(arguments);
             let code = run(arguments).unwrap_or_else(|CommandFailure { exit, error }| {
-                eprintln!("gqos: {error:#}");
+                crate::cli::output::say(&format!("gqos: {error:#}"));
                 exit.into()
             });
-            eprintln!("gqos: watching {}; Ctrl-C ends", counted(inputs.len(), "file"));
+            crate::cli::output::say(&format!(
+                "gqos: watching {}; Ctrl-C ends",
+                counted(inputs.len(), "file")
+            ));
             tokio::select! {
                 _ = interrupt.recv() => return Ok(code),
                 _ = terminate.recv() => return Ok(code),
                 changed = until_changed(arguments, &files, &inputs) => {
-                    eprintln!("\ngqos: {}", changed.map_err(os)?);
+                    crate::cli::output::say(&format!("\ngqos: {}", changed.map_err(os)?));
                 }
             }
         }
