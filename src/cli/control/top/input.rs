@@ -5,11 +5,9 @@
 //! where the command itself does not, since it writes to a terminal that takes nothing or waits for a daemon.
 
 use std::io::{IsTerminal, stdin, stdout};
-use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::terminal::disable_raw_mode;
 
@@ -87,12 +85,7 @@ fn pause(time: Duration) {
     std::thread::park_timeout(time);
 }
 
-/// Whether the terminal of the keys or of the picture has closed.
+/// Whether the terminal of the keys or of the picture has closed: the kernel answers nothing about one that has hung up.
 pub(super) fn is_closed() -> bool {
-    let (keys, picture) = (stdin(), stdout());
-    let mut terminals = [keys.as_fd(), picture.as_fd()].map(|one| PollFd::new(one, PollFlags::empty()));
-    // A terminal that has hung up is ready though nothing is asked for.
-    poll(&mut terminals, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-        || !keys.is_terminal()
-        || !picture.is_terminal()
+    !stdin().is_terminal() || !stdout().is_terminal()
 }
