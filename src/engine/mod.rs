@@ -62,6 +62,7 @@ mod ending;
 mod error;
 mod events;
 mod flow_routes;
+#[cfg(feature = "cli")]
 mod foresee;
 mod guard;
 mod handle;
@@ -107,6 +108,7 @@ pub use ask::{Ask, What};
 pub use audit::{AuditSink, MakeAuditSink};
 pub use error::EngineError;
 pub use events::{Events, MOST_WAITING_EVENTS};
+#[cfg(feature = "cli")]
 pub(crate) use foresee::Foreseen;
 pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 pub use kept::{Adoptions, KeptReservation, KeptReservations, NotAdopted};

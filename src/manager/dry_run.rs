@@ -7,9 +7,9 @@ use flowspec::Moment;
 
 use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
-use crate::admission::{
-    Decision, EndedIds, Ledger, Operation, Refusal, RefusedRequest, Renegotiation, Request,
-};
+use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest, Renegotiation};
+#[cfg(feature = "cli")]
+use crate::admission::{Refusal, Request};
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::Audited;
@@ -122,6 +122,7 @@ impl DryRun {
     /// Whether a flow would be admitted now without preemption. Nothing is reserved.
     ///
     /// - **Errors**: the refusal.
+    #[cfg(feature = "cli")]
     pub(crate) fn consider(&mut self, request: &Request) -> Result<(), Refusal> {
         self.manager.consider(request)
     }

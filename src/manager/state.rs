@@ -14,7 +14,9 @@ use super::owed::Owed;
 use super::pending::{AppliedRenegotiation, Deferred, Pending};
 use super::recorded::RecordedGroups;
 use super::turn::Records;
-use crate::admission::{Ledger, NotProgrammed, Provable, Refusal, Request, Totals};
+use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
+#[cfg(feature = "cli")]
+use crate::admission::{Refusal, Request};
 use crate::policy::Policy;
 use crate::tc::{self, Desired, Handle};
 
@@ -159,6 +161,7 @@ impl Manager {
     /// Whether a flow would be admitted now without preemption. Nothing is reserved.
     ///
     /// - **Errors**: the refusal.
+    #[cfg(feature = "cli")]
     pub(crate) fn consider(&mut self, request: &Request) -> Result<(), Refusal> {
         self.ledger.consider_alone(request)
     }

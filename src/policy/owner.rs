@@ -52,6 +52,7 @@ impl OwnerMatch {
     }
 
     /// An owner that meets all conditions.
+    #[cfg(feature = "cli")]
     pub(crate) fn an_owner(&self) -> Owner {
         let first = |ranges: &[RangeInclusive<u32>]| ranges.first().map(|range| *range.start());
         Owner { uid: first(&self.uid), gid: first(&self.gid), cgroup: self.cgroup.first().cloned() }

@@ -46,6 +46,7 @@ impl Ledger {
     /// Whether a flow fits now without preemption; changes nothing but the list of known interfaces.
     ///
     /// - **Errors**: the refusal.
+    #[cfg(feature = "cli")]
     pub(crate) fn consider_alone(&mut self, request: &Request) -> Result<(), Refusal> {
         let Prepared { wanted, .. } = self.prepare(request)?;
         match self.check_wanted(&wanted) {
