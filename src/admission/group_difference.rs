@@ -30,3 +30,12 @@ pub enum GroupDifference {
     #[error("is not in the policy and has members: it ends with its last member")]
     Removed,
 }
+
+impl GroupDifference {
+    /// Names no flows, except those that may be seen.
+    pub(crate) fn retain_holders(&mut self, may_see: &dyn Fn(&str) -> bool) {
+        if let Self::Refused(refusal) = self {
+            refusal.retain_holders(may_see);
+        }
+    }
+}

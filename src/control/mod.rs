@@ -41,8 +41,8 @@ pub use frame::{FrameError, FrameReader, encode};
 pub use method::{Method, MethodCall};
 pub use reply::{
     Attached, ClassRecord, ClientNotice, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch,
-    FlowRecord, GroupRecord, InterfaceDescription, InterfaceRecord, PolicyClassRecord, ReloadReply,
-    RenditionRecord, RenditionsReply, ServiceInfo, StatusReply, TrafficRecord,
+    FlowRecord, GroupDifferenceRecord, GroupRecord, InterfaceDescription, InterfaceRecord, PolicyClassRecord,
+    ReloadReply, RenditionRecord, RenditionsReply, ServiceInfo, StatusReply, TrafficRecord,
 };
 pub use request::{
     AdoptCall, DrainCall, EgressCall, FlowId, FlowOrder, FlowsCall, GetInterfaceDescription, GroupCall,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decided::DecisionDetails;
-use crate::admission::{NotProgrammed, Reason, Totals};
+use crate::admission::{GroupDifference, NotProgrammed, Reason, Totals};
 use crate::manager::{Admitted, Lost};
 use crate::tc::Handle;
 
@@ -223,8 +223,22 @@ pub struct StatusReply {
     /// users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupRecord>,
+    /// The groups that are not as the policy states them: the first 512 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_differences: Vec<GroupDifferenceRecord>,
     /// Every interface that has been seen.
     pub interfaces: Vec<InterfaceRecord>,
+}
+
+/// A group that is not as the policy states it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GroupDifferenceRecord {
+    /// The group.
+    pub group: String,
+    /// What differs; it names no flows of others than the caller, except to administrators.
+    pub difference: GroupDifference,
+    /// The same in words.
+    pub message: String,
 }
 
 /// What the daemon's process has given up for good.

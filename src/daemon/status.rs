@@ -8,7 +8,10 @@ use super::peer::Peer;
 use super::requests::failed;
 use super::state::DaemonServer;
 use super::watched::MOST_GROUPS;
-use crate::control::{ClassRecord, ControlError, GroupRecord, InterfaceRecord, StatusCall, StatusReply};
+use crate::admission::GroupDifference;
+use crate::control::{
+    ClassRecord, ControlError, GroupDifferenceRecord, GroupRecord, InterfaceRecord, StatusCall, StatusReply,
+};
 use crate::engine::{ClassReport, Engine, EngineSnapshot, GroupSnapshot, InterfaceReport};
 use crate::manager::Status;
 
@@ -42,6 +45,7 @@ pub(super) async fn status(
         refused: server.observed.refusals(),
         policy_classes: DaemonServer::policy_classes(&snapshot),
         groups: Vec::new(),
+        group_differences: group_differences(server, peer),
         interfaces,
     };
     if let Some(table) = table {
@@ -121,15 +125,32 @@ fn add_sums(reply: &mut StatusReply, table: &FlowTable) {
     }
 }
 
-/// The groups that a peer may see: those of the policy and its own, and for an administrator all.
+/// Whether a group is of the policy or the peer's own; an administrator sees all.
+fn may_see_group(server: &DaemonServer, peer: &Peer, id: &str) -> bool {
+    peer.is_administrator || server.holdings.group_owner(id).is_none_or(|uid| uid == peer.uid)
+}
+
+/// The groups that are not as the policy states them. Whoever may not see a flow does not find its name here.
+fn group_differences(server: &DaemonServer, peer: &Peer) -> Vec<GroupDifferenceRecord> {
+    let differences = server.engine.group_differences().into_iter();
+    let differences = differences.filter(|(group, _)| may_see_group(server, peer, group)).take(MOST_GROUPS);
+    let record = |(group, mut difference): (String, GroupDifference)| {
+        if !peer.is_administrator {
+            difference.retain_holders(&|id| server.holdings.owner(id) == Some(peer.uid));
+        }
+        let message = difference.to_string();
+        GroupDifferenceRecord { group, difference, message }
+    };
+    differences.map(record).collect()
+}
+
+/// The groups that a peer may see.
 fn groups(
     (server, peer): (&DaemonServer, &Peer),
     snapshot: &EngineSnapshot,
     table: &FlowTable,
 ) -> Vec<GroupRecord> {
-    let is_shown =
-        |id: &str| peer.is_administrator || server.holdings.group_owner(id).is_none_or(|uid| uid == peer.uid);
-    let shown = snapshot.groups.iter().filter(|group| is_shown(&group.id));
+    let shown = snapshot.groups.iter().filter(|group| may_see_group(server, peer, &group.id));
     let record = |group: &GroupSnapshot| {
         let sum = table.groups.get(&(group.interface.clone(), group.id.clone())).copied().unwrap_or_default();
         GroupRecord {

@@ -239,7 +239,7 @@ fn where_standard_error_is_the_journal_facts_are_entries_with_fields() {
 }
 
 #[test]
-fn a_group_that_is_not_made_at_the_start_is_logged_with_its_reason() {
+fn a_group_that_is_not_made_is_logged_at_the_start_and_listed_with_its_reason() {
     let directory = directory();
     let policy = "[group.g]\ninterface = \"lo\"\nsending = { service_type = \"guaranteed\", token_rate = \"1 Gbit/s\" }\n";
     std::fs::write(directory.path().join("policy.toml"), format!("{POLICY}{policy}")).unwrap();
@@ -255,6 +255,17 @@ fn a_group_that_is_not_made_at_the_start_is_logged_with_its_reason() {
     let text = written();
     let line = text.lines().find(|line| line.contains("\"group_not_made\"")).unwrap();
     assert!(line.contains("\"group\":\"g\"") && line.contains("lo sending: 1 Gbit/s asked"), "{line}");
+    let status = |json: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+        let output = command.arg("status").args(json).arg("--socket").arg(&socket).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = status(&[]);
+    assert!(text.contains("\ngroup g: does not fit yet: lo sending: 1 Gbit/s asked"), "{text}");
+    let document: Value = serde_json::from_str(&status(&["--json"])).unwrap();
+    let [difference] = &document["group_differences"].as_array().unwrap()[..] else { panic!("{document:#}") };
+    assert_eq!(difference["group"], "g");
+    assert!(difference["difference"]["refused"].is_object(), "{difference}");
     // SAFETY: the call takes two numbers; the process is this test's child, which it has not waited for.
     assert_eq!(unsafe { libc::kill(daemon.0.id().cast_signed(), libc::SIGTERM) }, 0);
     assert!(daemon.0.wait().unwrap().success());

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use flowspec::{Both, Direction, Rate};
 use gqos::admission::Totals;
 use gqos::control::{
-    ClassRecord, ConfinementRecord, FlowRecord, FlowsCall, GroupRecord, InterfaceRecord, MethodCall,
-    PolicyClassRecord, StatusCall, StatusReply, TrafficRecord,
+    ClassRecord, ConfinementRecord, FlowRecord, FlowsCall, GroupDifferenceRecord, GroupRecord,
+    InterfaceRecord, MethodCall, PolicyClassRecord, StatusCall, StatusReply, TrafficRecord,
 };
 use serde::Serialize;
 
@@ -177,6 +177,7 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
         refused,
         policy_classes,
         groups,
+        group_differences,
         interfaces,
     } = status;
     let (clients, flows) = (counted(*connections, "client"), counted(*flows, "reservation"));
@@ -190,6 +191,9 @@ fn text(status: &StatusReply, client: Option<(&str, &BTreeMap<String, ClientHold
         let counts: Vec<_> = refused.iter().map(|(reason, count)| format!("{count} by {reason}")).collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "requests refused: {}", counts.join(", "));
+    }
+    for GroupDifferenceRecord { group, message, .. } in group_differences {
+        let _ = writeln!(text, "group {}: {}", plain(group), plain(message));
     }
     if let Some((client, held)) = client {
         text.push_str(&client_text(client, held));
