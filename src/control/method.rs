@@ -132,6 +132,7 @@ mod tests {
     use super::super::request::{RouteHints, RoutePorts};
     use super::super::{Decided, INTERFACE, INTERFACE_NAME};
     use super::*;
+    use crate::admission::GroupDifference;
 
     /// The definitions of the interface file by their words: `method Reserve`, with the text from their name on.
     fn definitions(word: &str) -> BTreeMap<String, String> {
@@ -223,6 +224,7 @@ mod tests {
         let ports = RoutePorts { protocol: 6, local: 1, peer: 2 };
         check("RouteHints", keys(&RouteHints::default()));
         check("RoutePorts", keys(&ports));
+        check("GroupDifferenceRecord", keys(&difference()));
         check("TrafficRecord", keys(&TrafficRecord::default()));
         let spec = Flowspec {
             reserved_rate: Some(Rate::new(1)),
@@ -261,11 +263,17 @@ mod tests {
             refused: Default::default(),
             policy_classes: Vec::new(),
             groups: Vec::new(),
+            group_differences: vec![difference()],
             interfaces: Vec::new(),
         };
         check("Status", keys(&status));
         check("Wait", keys(&ClientNotice::Overcommitted { interface: "eth0".into(), over: true }));
         check("Wait", keys(&ClientNotice::Capacity { id: "v1".into() }));
+    }
+
+    fn difference() -> GroupDifferenceRecord {
+        let difference = GroupDifference::Removed;
+        GroupDifferenceRecord { group: "g".into(), message: difference.to_string(), difference }
     }
 
     #[test]
