@@ -1,6 +1,6 @@
 //! A byte stream that is shaped to its flowspec, with back-pressure.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -46,6 +46,28 @@ impl<S> Stream<S> {
     }
 }
 
+/// A vectored write takes at most this many of its buffers.
+const MOST_PARTS: usize = 64;
+
+/// The first bytes of some buffers, in at most [`MOST_PARTS`] parts.
+fn first_bytes<'b, 'p>(
+    bufs: &'b [IoSlice<'_>],
+    bytes: usize,
+    parts: &'p mut [IoSlice<'b>; MOST_PARTS],
+) -> &'p [IoSlice<'b>] {
+    let (mut left, mut count) = (bytes, 0);
+    for (part, buf) in parts.iter_mut().zip(bufs) {
+        if left == 0 {
+            break;
+        }
+        let taken = left.min(buf.len());
+        *part = IoSlice::new(&buf[..taken]);
+        left -= taken;
+        count += 1;
+    }
+    &parts[..count]
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -55,6 +77,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         let sent = if let Poll::Ready(Ok(sent)) = &result { Some(*sent) } else { None };
         this.control.state(direction).complete(clock::now(), granted, sent);
         result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let direction = Direction::Sending;
+        let wanted = bufs.iter().take(MOST_PARTS).fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
+        let granted = ready!(poll_tokens(&this.control, direction, &mut this.write_timer, cx, wanted))?;
+        let mut parts = [IoSlice::new(&[]); MOST_PARTS];
+        let parts = first_bytes(bufs, granted, &mut parts);
+        let result = Pin::new(&mut this.inner).poll_write_vectored(cx, parts);
+        let sent = if let Poll::Ready(Ok(sent)) = &result { Some(*sent) } else { None };
+        this.control.state(direction).complete(clock::now(), granted, sent);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
