@@ -20,6 +20,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -58,6 +59,7 @@ enum Unreadable {
     Kernel(KernelFailure),
     /// The first byte that is not UTF-8.
     NotUtf8(usize),
+    Fifo,
 }
 
 /// Why there is no policy.
@@ -77,6 +79,12 @@ pub enum PolicyError {
         path: String,
         /// The first byte that is not UTF-8.
         offset: usize,
+    },
+    /// A file is a named pipe.
+    #[error("{path}: a named pipe, for whose writer a reader would wait; a policy is in a file")]
+    Fifo {
+        /// As it was given on the command line or found in a folder.
+        path: String,
     },
     /// The policy has errors.
     #[error(transparent)]
@@ -206,6 +214,7 @@ impl PolicyFile {
         Some(match self.unreadable.clone()? {
             Unreadable::Kernel(failure) => PolicyError::Read(failure),
             Unreadable::NotUtf8(offset) => PolicyError::NotUtf8 { path: self.name.clone(), offset },
+            Unreadable::Fifo => PolicyError::Fifo { path: self.name.clone() },
         })
     }
 
@@ -221,7 +230,17 @@ impl PolicyFile {
 /// A device has no end.
 const LONGEST_FILE: u64 = 64 << 20;
 
+/// Whether a path is a FIFO in a file system. A pipe of this process, as `/dev/stdin`, has no name there.
+fn is_fifo(path: &Path) -> bool {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    is_pipe && std::fs::canonicalize(path).is_ok()
+}
+
 fn text_of(path: &Path, name: &str) -> Result<String, Unreadable> {
+    // Without a writer, `open` would never return.
+    if is_fifo(path) {
+        return Err(Unreadable::Fifo);
+    }
     let failure = |error| Unreadable::Kernel(KernelCall("open").failed(name, error));
     let file = std::fs::File::open(path).map_err(failure)?;
     let failure = |error| Unreadable::Kernel(KernelCall("read").failed(name, error));
@@ -287,6 +306,22 @@ mod tests {
         let classes = policy.map(|policy| policy.classes.into_keys().collect::<Vec<_>>());
         let expected = expected.map(|names| names.iter().map(|&name| name.to_owned()).collect());
         assert_eq!(classes, expected.map_err(str::to_owned), "{name}");
+    }
+
+    #[test]
+    #[cfg(feature = "host")]
+    fn a_named_pipe_is_refused_without_waiting_and_a_pipe_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("policy.toml");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let refused = Policy::from_path(&path).map(drop);
+        assert_eq!(refused, Err(PolicyError::Fifo { path: path.display().to_string() }));
+
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"version = 1\n[class.a]\n").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert_eq!(Policy::from_path(path).map(|policy| policy.classes.len()), Ok(1));
     }
 
     #[test]
