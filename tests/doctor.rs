@@ -273,5 +273,7 @@ fn interfaces_on_one_wire_are_named() {
     };
     check("a VLAN", beside(Some(2)), &[("wire", FindingState::Note, "shared with eth0")]);
     check("an interface of its own", beside(None), &[]);
+    let vrf = |facts: &mut Facts| facts.interfaces[0].link.kind = Some("vrf".into());
+    check("a VRF", vrf, &[("kind", FindingState::Note, "interfaces in it")]);
     check("the other one cannot be seen", beside(Some(9)), &[]);
 }

@@ -33,6 +33,9 @@ pub enum NotProgrammed {
         /// The part of its tree that a dump does not describe as a whole: `its red 10:`.
         part: String,
     },
+    /// The interface is a VRF. A flow has its class on the interface in it by which its packets leave.
+    #[error("it is a VRF, whose packets leave by the interfaces in it")]
+    Vrf,
     /// Another running gqos has claimed the interface.
     #[error("another gqos manages the interface: {holder}")]
     Taken {
@@ -127,6 +130,7 @@ mod tests {
             NotProgrammed::CapacityUnknown,
             "the capacity is \"auto\" and the kernel reports no link speed",
         );
+        check(NotProgrammed::Vrf, "it is a VRF, whose packets leave by the interfaces in it");
         check(NotProgrammed::Preparing, "the tree is being set up");
         let class = Handle::qdisc(0x6771).class(0x100);
         let found = Differences::one(Difference::ClassMissing { class });

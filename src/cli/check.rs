@@ -1,5 +1,6 @@
 //! `gqos check`: reports every problem of a policy, what it can hold and what it changes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
 use gqos::files::{InvalidPolicy, PolicyFiles};
-use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces};
+use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces, vrfs};
 use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source, WireNames};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
 use serde::Serialize;
@@ -88,7 +89,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         Ok((policy, mut problems)) => {
             problems.extend(infeasible(&policy));
             problems.extend(virtual_speeds(&policy));
-            problems.extend(shared_wires(&policy));
+            // Where links cannot be listed, none is known to be a VRF.
+            let vrfs = vrfs().unwrap_or_default();
+            problems.extend(shared_wires(&policy, &vrfs));
+            problems.extend(named_vrfs(&policy, &vrfs));
             problems.extend(ports(&policy));
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             (Some(policy), problems, ExitCode::SUCCESS)
@@ -240,9 +244,9 @@ fn virtual_speeds(policy: &Policy) -> Vec<Problem> {
 
 /// Warnings about interfaces of this machine of which one sends the packets of the other, and that are not related by a
 /// `parent`.
-fn shared_wires(policy: &Policy) -> Vec<Problem> {
+fn shared_wires(policy: &Policy, vrfs: &BTreeSet<String>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (name, interface) in &policy.interfaces {
+    for (name, interface) in policy.interfaces.iter().filter(|(name, _)| !vrfs.contains(*name)) {
         for lower in lower_interfaces(name) {
             if !policy.interfaces.contains_key(&lower) {
                 continue;
@@ -261,6 +265,21 @@ fn shared_wires(policy: &Policy) -> Vec<Problem> {
             problems
                 .push(Problem { help, ..Problem::new(Code::SharedWire, interface.place.clone(), message) });
         }
+    }
+    problems
+}
+
+/// Warnings about VRFs of this machine: flows in them leave by other interfaces.
+fn named_vrfs(policy: &Policy, vrfs: &BTreeSet<String>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, interface) in policy.interfaces.iter().filter(|(name, _)| vrfs.contains(*name)) {
+        let message = format!(
+            "interface.{name} is a VRF: a flow in it is reserved on the interface by which its packets leave, and never on {name}, except to addresses of this host"
+        );
+        let within: Vec<_> =
+            lower_interfaces(name).iter().map(|lower| format!("[interface.{lower:?}]")).collect();
+        let help = (!within.is_empty()).then(|| format!("define {}", within.join(" and ")));
+        problems.push(Problem { help, ..Problem::new(Code::VrfInterface, interface.place.clone(), message) });
     }
     problems
 }

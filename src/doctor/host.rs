@@ -80,6 +80,13 @@ fn interface(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Vec<Finding> {
             )];
         }
     };
+    if link.kind.as_deref() == Some("vrf") {
+        let remedy = Remedy {
+            costs: "flows of sockets in it are reserved on the interfaces in it, by which their packets leave",
+            mend: "define these interfaces in the policy, and not the VRF",
+        };
+        return vec![state, Finding::ok(topic, "kind", "VRF").with(FindingState::Note, remedy)];
+    }
     let mtu = Finding::ok(topic, "MTU", format!("{} B", link.mtu.get()));
     let (speed, rate) = speed(topic, facts.speed);
     let mut findings =

@@ -83,7 +83,8 @@ fn query() -> Operation {
 fn a_request_that_does_not_reach_the_ledger_is_an_event_and_logged_whole() {
     let mut tried = TestCore::new();
     let (name, mtu) = ("eth0".to_owned(), Bytes::new(1500));
-    let link = Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None };
+    let link =
+        Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None, is_vrf: false };
     let owner = Owner { uid: Some(7), ..Owner::default() };
     let placement = Placement { id: "v1".into(), link: Arc::new(link), owner };
     let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };

@@ -100,11 +100,13 @@ impl Driver {
         // A claim of this engine would keep it out.
         self.claims.remove(&link.index);
         let interface = policy.interface(&link.name)?;
+        let unread = |root| -> Option<KernelFuture<ClaimedRoot>> {
+            Some(Box::pin(std::future::ready(Ok(ClaimedRoot::new(root, None)))))
+        };
         match interface.enforcement {
-            Enforcement::UserSpace => {
-                let unread = ClaimedRoot::new(Root::Default, None);
-                Some(Box::pin(std::future::ready(Ok(unread))))
-            }
+            Enforcement::UserSpace => unread(Root::Default),
+            // With a qdisc of its own, a VRF sends each packet of its interfaces through it first.
+            Enforcement::Auto | Enforcement::Kernel if link.is_vrf => unread(Root::Vrf),
             // What was taken over once is not taken again: another program insists on its qdisc.
             Enforcement::Auto | Enforcement::Kernel
                 if interface.takeover && !self.taken_over.contains_key(&link.index) =>

@@ -206,7 +206,8 @@ mod tests {
         let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).expect("a policy");
         let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };
         let (name, mtu) = (interface.into(), Bytes::new(1500));
-        let link = Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None };
+        let link =
+            Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None, is_vrf: false };
         let placement = Placement { id: "f".into(), link: Arc::new(link), owner: Owner::default() };
         let Ladder { request, first, renditions } =
             request_for(&policy, ManagerClock::start(), &ReservationRequest::new(ask, subject), &placement)

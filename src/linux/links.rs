@@ -1,11 +1,13 @@
 //! Links: which interfaces there are, and what the kernel says of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use flowspec::{Bytes, Rate};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
+use super::blocking::BlockingNetlink;
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
@@ -26,25 +28,53 @@ pub struct Link {
     /// The number of the interface whose wire it uses: the one below a VLAN, a macvlan or an ipvlan, or the bridge, the bond
     /// or the team that it is in. `None` where the kernel names none in this namespace.
     pub shares_wire_with: Option<u32>,
+    /// Whether it is a VRF: a table of routes as an interface. Its packets leave by the interfaces in it.
+    pub is_vrf: bool,
 }
 
 /// The kinds of links whose IFLA_LINK is the device that sends their packets.
 const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
 
+/// The kind of a VRF.
+const VRF: &str = "vrf";
+
 /// The kind of a link, as in `ip -d link`; `None` for a device.
 pub(super) fn kind(message: &LinkMessage) -> Option<String> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
-            LinkInfo::Kind(kind) => Some(kind.to_string()),
-            _ => None,
-        }),
+    infos(message).find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
         _ => None,
+    })
+}
+
+/// Whether a link is in a VRF, which the kernel names as its master.
+fn is_in_vrf(message: &LinkMessage) -> bool {
+    infos(message).any(|info| *info == LinkInfo::PortKind(InfoPortKind::Vrf))
+}
+
+/// Whether a link is a VRF.
+fn is_vrf(message: &LinkMessage) -> bool {
+    kind(message).is_some_and(|kind| kind == VRF)
+}
+
+/// IFLA_IFNAME.
+fn name(message: LinkMessage) -> Option<String> {
+    message.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
+        _ => None,
+    })
+}
+
+/// IFLA_LINKINFO.
+fn infos(message: &LinkMessage) -> impl Iterator<Item = &LinkInfo> {
+    message.attributes.iter().flat_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.as_slice(),
+        _ => &[],
     })
 }
 
 /// The number of the interface whose wire a link uses, as [`Link::shares_wire_with`].
 ///
-/// - **Source**: `linux/if_link.h`, IFLA_MASTER, IFLA_LINK and IFLA_LINK_NETNSID.
+/// - **Source**: `linux/if_link.h`, IFLA_MASTER, IFLA_INFO_SLAVE_KIND, IFLA_LINK and IFLA_LINK_NETNSID.
 pub(super) fn shares_wire_with(message: &LinkMessage) -> Option<u32> {
     let (mut master, mut below, mut is_below_elsewhere) = (None, None, false);
     for attribute in &message.attributes {
@@ -57,7 +87,8 @@ pub(super) fn shares_wire_with(message: &LinkMessage) -> Option<u32> {
     }
     // The other end of a tunnel or of a veth pair is no wire.
     let is_stacked = || kind(message).is_some_and(|kind| STACKED.contains(&kind.as_str()));
-    master.or_else(|| below.filter(|_| !is_below_elsewhere && is_stacked()))
+    // A VRF sends nothing itself.
+    master.filter(|_| !is_in_vrf(message)).or_else(|| below.filter(|_| !is_below_elsewhere && is_stacked()))
 }
 
 /// Whether a link carries packets.
@@ -108,12 +139,6 @@ impl Netlink {
     pub(crate) async fn carrying_links(&self) -> Result<Vec<String>, KernelFailure> {
         let is_loopback = |link: &LinkMessage| link.header.flags.contains(LinkFlags::Loopback);
         let carrying = self.links().await?.filter(|link| carries(link) && !is_loopback(link));
-        let name = |link: LinkMessage| {
-            link.attributes.into_iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name),
-                _ => None,
-            })
-        };
         Ok(carrying.filter_map(name).collect())
     }
 
@@ -125,9 +150,9 @@ impl Netlink {
             return Err(KernelCall(call).unexpected(object, AnswerProblem::NotALink));
         };
         let (index, carries) = (message.header.index, carries(&message));
-        let shares_wire_with = shares_wire_with(&message);
+        let (shares_wire_with, is_vrf) = (shares_wire_with(&message), is_vrf(&message));
         let (name, mtu) = (String::new(), Bytes::ZERO);
-        let mut link = Link { index, name, mtu, speed: None, carries, shares_wire_with };
+        let mut link = Link { index, name, mtu, speed: None, carries, shares_wire_with, is_vrf };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
@@ -138,6 +163,20 @@ impl Netlink {
         link.speed = speed(&link);
         Ok(link)
     }
+}
+
+/// The names of the VRFs of this thread's namespace.
+///
+/// - **Errors**: the kernel's.
+pub fn vrfs() -> Result<BTreeSet<String>, KernelFailure> {
+    let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let object = "all interfaces".to_owned();
+    let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: NetlinkRequestKind::Dump };
+    let names = BlockingNetlink::open()?.dump(request)?.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewLink(link) if is_vrf(&link) => name(link),
+        _ => None,
+    });
+    Ok(names.collect())
 }
 
 /// What the kernel reports of the speed of an interface.
@@ -200,4 +239,36 @@ fn speed(link: &Link) -> Option<Rate> {
         return None;
     }
     speed_in(&directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::link::InfoKind;
+
+    use super::*;
+
+    /// The wire of a port of interface 7, whose kind the kernel names.
+    #[track_caller]
+    fn check(name: &str, port: Option<InfoPortKind>, expected: Option<u32>) {
+        let mut message = LinkMessage::default();
+        let infos = [LinkInfo::Kind(InfoKind::Veth)].into_iter().chain(port.map(LinkInfo::PortKind));
+        message.attributes = vec![
+            LinkAttribute::Controller(7),
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(infos.collect()),
+        ];
+        assert_eq!(shares_wire_with(&message), expected, "{name}");
+        assert!(!is_vrf(&message), "{name}");
+    }
+
+    #[test]
+    fn a_vrf_is_no_wire_of_the_interfaces_in_it() {
+        check("a bridge", Some(InfoPortKind::Bridge), Some(7));
+        check("a bond", Some(InfoPortKind::Bond), Some(7));
+        check("a master of a kind that is not named", None, Some(7));
+        check("a VRF", Some(InfoPortKind::Vrf), None);
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vrf)])];
+        assert!(is_vrf(&message));
+    }
 }

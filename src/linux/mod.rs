@@ -84,7 +84,7 @@ pub use descriptors::send_with_descriptor;
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
-pub use links::{Link, ReportedSpeed, bridge_of, lower_interfaces};
+pub use links::{Link, ReportedSpeed, bridge_of, lower_interfaces, vrfs};
 pub use local_socket::{LocalPeer, Received, receive};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;

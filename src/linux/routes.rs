@@ -27,7 +27,7 @@ pub struct RouteSelectors {
     pub source: Option<IpAddr>,
     /// The user that the socket belongs to; `None` is the user of this process.
     pub user: Option<u32>,
-    /// By which rules match and multipath routes choose; `None` leaves them out of the look-up.
+    /// By which rules match and multipath routes choose; `None` leaves them and the protocol out of the look-up.
     pub ports: Option<Ports>,
 }
 
@@ -78,9 +78,14 @@ fn needs_scope(v6: Ipv6Addr) -> bool {
 }
 
 impl RouteQuery {
-    /// The same without the ports, where the route does not depend on them.
+    /// The same without the ports, where the route does not depend on them. A multipath route for IPv6 chooses by the
+    /// protocol in any case.
+    ///
+    /// - **Source**: kernel `net/ipv6/route.c`, `rt6_multipath_hash`.
     pub fn without_ports(self) -> Self {
-        Self { selectors: RouteSelectors { ports: None, ..self.selectors }, ..self }
+        let protocol = self.selectors.ports.filter(|_| self.peer.to_canonical().is_ipv6());
+        let ports = protocol.map(|ports| Ports { local: 0, peer: 0, ..ports });
+        Self { selectors: RouteSelectors { ports, ..self.selectors }, ..self }
     }
 }
 
@@ -99,7 +104,11 @@ impl Netlink {
         let query = query.into();
         let call = "RTM_GETROUTE";
         let object = format!("to {}", query.peer);
-        let message = RouteNetlinkMessage::GetRoute(message(&query));
+        // A look-up by IPv6 takes an interface with a source for a hint, except for a VRF, whose table it names.
+        let is_hint = query.peer.to_canonical().is_ipv6()
+            && query.selectors.source.is_some()
+            && !self.is_vrf(query.selectors.device).await?;
+        let message = RouteNetlinkMessage::GetRoute(message(&query, is_hint));
         let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
             return Err(KernelCall(call).unexpected(object, AnswerProblem::NotARoute));
@@ -117,9 +126,16 @@ impl Netlink {
             index.ok_or_else(|| KernelCall(call).unexpected(object, AnswerProblem::RouteWithoutInterface))?;
         Ok(Route { index, source })
     }
+
+    /// Whether an interface, by its number, is a VRF; 0 is none.
+    async fn is_vrf(&self, index: u32) -> Result<bool, KernelFailure> {
+        Ok(index != 0 && self.link(index).await?.is_vrf)
+    }
 }
 
-fn message(query: &RouteQuery) -> RouteMessage {
+/// The request for a route. If an interface with a source is but a hint, the source is left out: a socket that is bound to an
+/// interface leaves by no other.
+fn message(query: &RouteQuery, is_hint: bool) -> RouteMessage {
     let (peer, selectors) = (query.peer.to_canonical(), &query.selectors);
     let source =
         selectors.source.map(|source| source.to_canonical()).filter(|source| !source.is_unspecified());
@@ -130,8 +146,7 @@ fn message(query: &RouteQuery) -> RouteMessage {
             .source_prefix(source, 32)
             .build(),
         (IpAddr::V4(peer), _) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(peer, 32).build(),
-        // With a source the kernel takes the interface for a hint; a socket that is bound to one leaves by no other.
-        (IpAddr::V6(peer), Some(IpAddr::V6(source))) if interface == 0 => {
+        (IpAddr::V6(peer), Some(IpAddr::V6(source))) if interface == 0 || !is_hint => {
             RouteMessageBuilder::<Ipv6Addr>::new()
                 .destination_prefix(peer, 128)
                 .source_prefix(source, 128)

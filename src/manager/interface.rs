@@ -87,6 +87,7 @@ impl Interface {
         let user_space = |why| (TreeState::UserSpace(why), None);
         let (state, change) = match (enforcement, &seen.root, shape) {
             (Enforcement::UserSpace, ..) => user_space(NotProgrammed::PolicySaysUserSpace),
+            (_, Root::Vrf, _) => user_space(NotProgrammed::Vrf),
             (_, Root::Foreign { kind, handle }, _) => {
                 user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: *handle })
             }

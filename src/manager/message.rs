@@ -188,6 +188,8 @@ pub enum Root {
         /// The part of its tree that could not be restored.
         part: String,
     },
+    /// The interface is a VRF: its packets leave by the interfaces in it, and a tree of its own would hold them up before.
+    Vrf,
     /// Another running gqos has claimed the interface.
     Taken {
         /// Its process and command.

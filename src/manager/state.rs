@@ -309,11 +309,11 @@ impl Manager {
         interfaces.any(|interface| interface.tree().is_some() && !interface.is_torn_down)
     }
 
-    /// Why an interface has no tree at present, where it may get one later. `None` where it has one, and where the
-    /// policy has its flows enforced in user space.
+    /// Why an interface has no tree at present, where it may get one later. `None` where it has one, and where its flows are
+    /// always enforced in user space: under such a policy, and in a VRF.
     pub fn lacks_tree(&self, interface: &str) -> Option<&NotProgrammed> {
         match &self.interfaces.get(interface)?.state {
-            TreeState::UserSpace(NotProgrammed::PolicySaysUserSpace) => None,
+            TreeState::UserSpace(NotProgrammed::PolicySaysUserSpace | NotProgrammed::Vrf) => None,
             TreeState::UserSpace(why) => Some(why),
             _ => None,
         }

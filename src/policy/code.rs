@@ -171,6 +171,11 @@ codes! {
         "What is reserved of an interface is reserved of its parent as well, and both limits hold: more than the parent's\n\
          reservable rate can never be reserved. Lower the capacity or the reservable of the interface, or correct those of\n\
          the parent.";
+    VrfInterface = "GQ0119", Warning, "an interface that is a VRF",
+        "A VRF is a table of routes. A flow of a socket in the VRF is reserved on the interface by which its packets leave,\n\
+         that is one of those in the VRF; the VRF's own budget is that of traffic to addresses of this host. gqos programs no\n\
+         classes on it: with a qdisc of its own, a VRF sends each packet of its interfaces through that first. Define the\n\
+         interfaces in the VRF.";
 }
 
 impl std::fmt::Display for Code {

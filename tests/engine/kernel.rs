@@ -196,6 +196,7 @@ impl Kernel for Shared {
 
     fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
         let index = name.trim_start_matches("eth").parse().ok();
+        is_vrf: false,
         let index = index.filter(|index| !self.0.calls().renamed.contains(index));
         Box::pin(std::future::ready(Ok(index.map(link))))
     }

@@ -37,6 +37,7 @@ mod stacked;
 mod takeover;
 mod transaction;
 mod upkeep;
+mod vrf;
 
 use std::net::SocketAddr;
 use std::time::Duration;

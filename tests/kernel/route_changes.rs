@@ -273,31 +273,29 @@ fn flows_are_reserved_where_a_multipath_route_sends_them() {
 }
 
 #[test]
-fn a_flow_in_a_vrf_is_reserved_on_the_interface_that_sends_it() {
+fn multipath_for_ipv6_is_predicted_with_the_protocol() {
     let Some(network) = lab_with(100, &["ip"]) else { return };
     let work = async {
-        let vrf = ["link", "add", "vrf0", "type", "vrf", "table", "50"];
-        if !std::process::Command::new("ip").args(vrf).output().unwrap().status.success() {
-            // tests/second_kernel.sh runs it on a kernel that has VRFs.
-            return;
-        }
         let tried = Tried::start().await;
-        run("ip link set vrf0 up");
-        run("ip link set b0 master vrf0");
-        run("ip neigh replace 10.72.0.2 lladdr 02:00:00:00:00:01 dev b0");
-        run("ip route add 10.77.0.0/24 via 10.72.0.2 table 50");
-        for device in ["vrf0", "b0"] {
-            let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.unwrap();
-            socket.bind_device(Some(device.as_bytes())).unwrap();
-            socket.connect(PEER).await.unwrap();
-            let flow = tried.host.adopt(socket).unwrap();
-            flow.flow().reserve(&Ask::template("voice").id(device)).await.unwrap();
-            assert!(class(&flow).device == "b0", "{device}: {}", class(&flow));
-            tried.until_sent_by("b0", (device, &flow)).await;
+        for (name, net) in [("a0", 71), ("b0", 72)] {
+            run(&format!("ip addr add fd{net}::1/64 dev {name} nodad"));
+            run(&format!("ip neigh add fd{net}::2 lladdr 02:00:00:00:00:01 dev {name}"));
         }
-        // Without the VRF it is on a0.
-        let outside = tried.connect("voice").await;
-        tried.until_sent_by("a0", ("voice", &outside)).await;
+        run("ip -6 route add fd77::/64 nexthop via fd71::2 dev a0 nexthop via fd72::2 dev b0");
+        let peer: SocketAddr = "[fd77::1]:5004".parse().unwrap();
+        let mut on_b0 = 0;
+        for number in 0..12 {
+            let from = format!("fd80::{number}");
+            run(&format!("ip addr add {from}/128 dev a0 nodad"));
+            let socket = tokio::net::UdpSocket::bind(format!("[{from}]:0")).await.unwrap();
+            socket.connect(peer).await.unwrap();
+            let flow = tried.host.adopt(socket).unwrap();
+            flow.flow().reserve(&Ask::template("low").id(&*from)).await.unwrap();
+            let interface = class(&flow).device;
+            tried.until_sent_by(&interface, (&from, &flow)).await;
+            on_b0 += usize::from(interface == "b0");
+        }
+        assert!((1..12).contains(&on_b0), "{on_b0} of 12 by b0: both paths are used");
         tried.host.stop().await;
     };
     network.server.run(work).unwrap();

@@ -278,6 +278,7 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
     for (enforcement, root, class, lacking) in [
         ("auto", Root::Default, true, None),
         ("auto", foreign(), false, Some("left alone")),
+        ("auto", Root::Vrf, false, Some("it is a VRF")),
         ("user-space", Root::Default, false, Some("user-space")),
         ("kernel", Root::Default, true, None),
     ] {
@@ -301,10 +302,14 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
         "{refused:?}"
     );
     world.assert_clean("refused for another manager");
-    let mut world = World::seen("kernel", foreign());
-    assert_eq!(world.refused("v1", 6).reason(), Some(Reason::TrafficControl));
-    world.assert_clean("refused for lack of a tree");
-    assert!(world.commands().is_empty(), "a foreign qdisc is not touched");
+    for root in [foreign(), Root::Vrf] {
+        let mut world = World::seen("kernel", root);
+        assert_eq!(world.refused("v1", 6).reason(), Some(Reason::TrafficControl));
+        world.assert_clean("refused for lack of a tree");
+        assert!(world.commands().is_empty(), "neither a foreign qdisc nor a VRF is touched");
+    }
+    let world = World::seen("auto", Root::Vrf);
+    assert_eq!(world.manager.lacks_tree("eth0"), None, "a VRF never gets one");
 }
 
 #[test]

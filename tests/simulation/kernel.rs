@@ -182,7 +182,7 @@ impl KernelState {
 
     fn link(&self, index: u32) -> Link {
         let LinkState { index, name, mtu, carries } = self.link_state(index);
-        Link { index, name, mtu, speed: None, carries, shares_wire_with: None }
+        Link { index, name, mtu, speed: None, carries, shares_wire_with: None, is_vrf: false }
     }
 
     /// All of a change, or none of it.
