@@ -1,11 +1,13 @@
 //! The classes of one interface's ifb, as the engine knows them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use flowspec::Errno;
 use tokio::sync::oneshot;
 
 use super::kernel::Kernel;
+use super::patience::patience;
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::kernel::KernelClass;
@@ -27,7 +29,12 @@ pub(super) struct Receiver {
     pub(super) lacking: Option<NotProgrammed>,
     /// The flows with a class.
     pub(super) flows: BTreeMap<String, ReceivingFlow>,
+    /// How often its time was doubled, since the kernel was too slow to set it up.
+    late: u32,
 }
+
+/// How often the time is doubled: 24 seconds are then the least.
+const MOST_LATE: u32 = 3;
 
 /// The class of a flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,7 +73,20 @@ pub(super) struct ChangedIfb {
 impl Receiver {
     pub(super) fn new(shape: LinkShape) -> Self {
         let tree = Desired::new(shape);
-        Self { ifb: 0, tree, wanted: shape, lacking: None, flows: BTreeMap::new() }
+        Self { ifb: 0, tree, wanted: shape, lacking: None, flows: BTreeMap::new(), late: 0 }
+    }
+
+    /// How long the kernel may take for this many operations on it. What is given up begins anew: a kernel that is too slow
+    /// once would be each time.
+    pub(super) fn patience(&self, operations: usize) -> Duration {
+        patience(operations).saturating_mul(1 << self.late)
+    }
+
+    /// It could not be set up.
+    pub(super) fn not_set_up(&mut self, why: &NotProgrammed) {
+        if matches!(why, NotProgrammed::Kernel(failure) if failure.is_timeout()) {
+            self.late = MOST_LATE.min(self.late + 1);
+        }
     }
 
     /// Gives a flow a class, or changes the one that it has: the change to apply.
@@ -149,6 +169,7 @@ impl ReceiverChange {
         match kernel.set_up_receiving(links, receiver.tree.clone(), receiver.filters()).await {
             Ok(Ok(ifb)) => {
                 (receiver.ifb, receiver.lacking) = (ifb, None);
+                receiver.late = receiver.late.saturating_sub(1);
                 Ok(receiver)
             }
             Ok(Err(ForeignRoot { kind, .. })) => {

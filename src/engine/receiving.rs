@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{Driver, Returned};
-use super::patience::{in_time, patience};
+use super::patience::in_time;
 use super::queues::Job;
 use super::receiver::{ChangedIfb, NoReceiver, ReceiveReply, Receiver, ReceiverChange};
 use crate::admission::NotProgrammed;
@@ -168,7 +168,7 @@ impl Driver {
     ) {
         let (kernel, is_new) = (Arc::clone(&self.kernel), change.is_new);
         let wanted = change.receiver.clone();
-        let call = in_time(index, patience(change.operations()), async move {
+        let call = in_time(index, change.receiver.patience(change.operations()), async move {
             Ok(change.carry_out(&*kernel, index).await)
         });
         self.queues.call(index);
@@ -190,7 +190,7 @@ impl Driver {
 
     /// The kernel has answered a change of an ifb.
     pub(super) fn ifb_changed(&mut self, changed: ChangedIfb) {
-        let ChangedIfb { index, result, wanted, is_new, joins } = changed;
+        let ChangedIfb { index, result, mut wanted, is_new, joins } = changed;
         self.queues.returned(index);
         if let Err(NotProgrammed::Kernel(failure)) = &result {
             self.call_failed(index, failure);
@@ -198,6 +198,7 @@ impl Driver {
         match &result {
             Ok(receiver) => self.keep_receiver(index, receiver.clone()),
             Err(why) if is_new => {
+                wanted.not_set_up(why);
                 self.keep_receiver(index, wanted);
                 self.lack_receiver(index, why.clone());
             }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::driver::{Driver, Returned};
-use super::patience::{in_time, patience};
+use super::patience::in_time;
 use super::queues::Job;
 use super::receiver::Receiver;
 use crate::admission::NotProgrammed;
@@ -66,7 +66,7 @@ impl Driver {
             return self.change_receiver(index, receiver.set_up(), None);
         }
         let (tree, filters) = (receiver.tree.clone(), receiver.filters());
-        let most = patience(tree.leaves().count() + filters.len());
+        let most = receiver.patience(tree.leaves().count() + filters.len());
         let links = ReceivingLinks { interface: index, ifb: receiver.ifb };
         let Some(state) = self.kernel.receiving_state(links, tree, filters) else { return };
         let state = in_time(index, most, state);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use flowspec::Rate;
+use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::admission::{NotProgrammed, Reason};
-use gqos::engine::{Engine, InterfaceReport, LocalEngine};
+use gqos::engine::{Ask, Engine, InterfaceReport, LocalEngine};
 use gqos::failure::Cause;
 
 use super::{POLICY, granted, reason, request, reserved, settle, start};
@@ -107,4 +107,26 @@ async fn a_report_of_an_interface_that_hangs_says_so_in_bounded_time() {
     kernel.go_on(1);
     repaired(&engine, "eth1").await;
     engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ifb_is_given_more_time_where_the_kernel_was_too_slow_to_set_it_up() {
+    let text = POLICY.replacen("egress", "ingress = { capacity = \"100 Mbit/s\" }\negress", 1);
+    let (kernel, engine) = start(&text).await;
+    let spec = Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(16_384));
+    let mut both = request(1, "both", 1);
+    both.ask = Ask::qos(Qos { sending: spec, receiving: spec }).id("both");
+    let _held = engine.reserve(both).await.unwrap();
+    assert_eq!(report(&engine, "eth1").await.receiving, Some(Ok("gqi1".into())));
+    kernel.calls().set_up_takes = Duration::from_secs(10);
+    kernel.report_gone(101);
+    settle().await;
+    assert!(matches!(report(&engine, "eth1").await.receiving, Some(Err(_))));
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if report(&engine, "eth1").await.receiving == Some(Ok("gqi1".into())) {
+            return engine.stop().await;
+        }
+    }
+    panic!("after a minute: {:?}", report(&engine, "eth1").await);
 }

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use flowspec::{Bytes, Errno};
 use gqos::engine::{ClaimedRoot, Kernel, KernelFuture};
 use gqos::failure::{KernelCall, KernelFailure};
-use gqos::linux::{ClassState, Link, LinkEvent, LinkEvents, LinkState, RouteQuery};
+use gqos::linux::{ClassState, Link, LinkEvent, LinkEvents, LinkState, ReceivingLinks, RouteQuery};
 use gqos::manager::Root;
-use gqos::tc::{Change, ForeignRoot, Handle, HtbClass, HtbRoot, ObservedRoot, ObservedTree, Op, Queue};
+use gqos::tc::{
+    Change, Desired, ForeignRoot, Handle, HtbClass, HtbRoot, ObservedRoot, ObservedTree, Op, PlacedFilter,
+    Queue,
+};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) struct TestKernel {
@@ -29,6 +33,8 @@ pub(crate) struct Calls {
     pub(crate) broken: BTreeSet<u32>,
     /// Interfaces with other names than `ethN`.
     pub(crate) renamed: BTreeSet<u32>,
+    /// How long the set-up of an ifb takes.
+    pub(crate) set_up_takes: Duration,
     watcher: Option<mpsc::UnboundedSender<LinkEvent>>,
     /// Changes whose caller does not wait any more are carried out all the same: the answer was lost.
     pub(crate) loses_answers: bool,
@@ -65,6 +71,11 @@ impl TestKernel {
         let state = LinkState { index, name: name.to_owned(), mtu: Bytes::new(mtu), carries: true };
         let calls = self.calls();
         calls.watcher.as_ref().unwrap().send(LinkEvent::Changed(state)).unwrap();
+    }
+
+    /// Reports that a link is gone.
+    pub(crate) fn report_gone(&self, index: u32) {
+        self.calls().watcher.as_ref().unwrap().send(LinkEvent::Gone { index }).unwrap();
     }
 
     pub(crate) fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -185,6 +196,7 @@ fn link(index: u32) -> Link {
         speed: None,
         carries: true,
         shares_wire_with: None,
+        is_vrf: false,
     }
 }
 
@@ -196,7 +208,6 @@ impl Kernel for Shared {
 
     fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
         let index = name.trim_start_matches("eth").parse().ok();
-        is_vrf: false,
         let index = index.filter(|index| !self.0.calls().renamed.contains(index));
         Box::pin(std::future::ready(Ok(index.map(link))))
     }
@@ -227,6 +238,20 @@ impl Kernel for Shared {
             under_way.given_up = None;
             kernel.calls().apply(index, change);
             Ok(Vec::new())
+        })
+    }
+
+    /// The ifb of `ethN` has the number N + 100.
+    fn set_up_receiving(
+        &self,
+        links: ReceivingLinks,
+        _: Desired,
+        _: Vec<PlacedFilter>,
+    ) -> KernelFuture<Result<u32, ForeignRoot>> {
+        let takes = self.0.calls().set_up_takes;
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            Ok(Ok(links.interface + 100))
         })
     }
 

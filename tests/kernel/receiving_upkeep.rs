@@ -1,7 +1,7 @@
 //! The receiving half changed by other programs: it is repaired, and nothing is taken from them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gqos::admission::{Lack, NotProgrammed};
 use gqos::connect::{Connection, Host};
@@ -11,6 +11,9 @@ use gqos::telemetry::Event;
 
 use super::common::{inside, lab_with};
 use super::receiving::{connected, host_with_flow, links, qdiscs, source};
+
+/// How long a busy machine may take for what an idle one does within a second.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the interface receives has its tree in the kernel, with a class and a filter for the one flow.
 fn is_whole(network: &LabNetwork, ifb: &str) -> bool {
@@ -27,13 +30,16 @@ fn is_whole(network: &LabNetwork, ifb: &str) -> bool {
 /// Waits until a condition holds: the engine repairs in a task of its own.
 #[track_caller]
 fn until(network: &LabNetwork, what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1500 {
-        if is_so() {
-            return;
-        }
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}: {} {:?}",
+            qdiscs(&network.server),
+            links(&network.server)
+        );
         network.server.run(async { tokio::time::sleep(Duration::from_millis(20)).await }).unwrap();
     }
-    panic!("{what}: not within 30 s: {} {:?}", qdiscs(&network.server), links(&network.server));
 }
 
 /// What changes of trees were reported since the last call.
