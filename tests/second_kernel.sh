@@ -86,7 +86,7 @@ chmod +x "$root/init"
 (cd "$root" && find . -print0 | cpio --null -o -H newc --quiet) | gzip -1 >"$work/initrd.gz"
 
 # Emulation is for compatibility, not for timing. The console's last lines decide.
-timeout 300 qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -nographic -no-reboot \
+timeout 600 qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -nographic -no-reboot \
     -serial stdio -monitor none -kernel "$system"/boot/vmlinuz-* -initrd "$work/initrd.gz" \
     -append "console=ttyS0 panic=-1 quiet" </dev/null | tr -d '\r' | tee "$work/console" || true
 grep -q '^exit status 0$' "$work/console" || fail "the kernel tests fail on $version"
