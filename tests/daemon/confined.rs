@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use gqos::policy::HttpAddress;
+use nix::libc;
 use serde_json::{Value, json};
 
 use super::client::{OTHER, POLICY, TestDaemon, USER, fails, until};
@@ -25,6 +26,31 @@ fn threads(process: u32, line: &str) -> Vec<(String, String)> {
         Some((value("Name"), value(line)))
     };
     tasks.filter_map(|task| read(task.unwrap())).collect()
+}
+
+/// A process that continues after a stop has its signals handled by any thread that does not block them.
+#[test]
+fn signals_are_handled_whichever_thread_gets_them() {
+    let Some(network) = common::lab(100) else { return };
+    let directory = directory_with(POLICY);
+    let daemon = Program::start(&network, directory.path());
+    let blocked = threads(daemon.child.id(), "SigBlk");
+    for (name, value) in &blocked {
+        let mask = u64::from_str_radix(value, 16).unwrap();
+        let blocks = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM].map(|signal| mask >> (signal - 1) & 1 == 1);
+        assert_eq!(blocks, [name == "gqos-adopt"; 3], "{blocked:?}");
+    }
+    let mut client = daemon.client();
+    for megabits in 1..20_u64 {
+        let policy = POLICY.replace("10 Mbit/s", &format!("{megabits} Mbit/s"));
+        fs::write(directory.path().join("policy.toml"), policy).unwrap();
+        [libc::SIGSTOP, libc::SIGHUP, libc::SIGCONT].into_iter().for_each(|signal| daemon.signal(signal));
+        until("the policy is reloaded", || {
+            let decision = client.reserve(json!({ "interface": "eth0", "template": "video" }));
+            client.call("Release", json!({ "id": decision["id"] })).unwrap();
+            decision["charged"]["sending"] == megabits * 125_000
+        });
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::SigSet;
 
 use super::capabilities::{Capabilities, Capability};
 use super::system_calls::SystemCallFilter;
@@ -35,7 +36,7 @@ impl DescriptorTaker {
         let (asks, asked) = channel();
         let (ready, is_ready) = sync_channel(1);
         let run = move || {
-            let confined = confine_thread();
+            let confined = block_signals().and_then(|()| confine_thread());
             let is_confined = confined.is_ok();
             // The other thread waits for it.
             let _ = ready.send(confined);
@@ -59,6 +60,14 @@ impl DescriptorTaker {
         let _ = self.asks.send(DescriptorRequest { process: process.as_raw_fd(), descriptor, reply });
         answer.recv().unwrap_or(Err(Errno::ESRCH))
     }
+}
+
+/// Leaves the signals of the process to its other threads: what their handlers do, this thread's filter forbids.
+///
+/// - **Errors**: `pthread_sigmask`.
+fn block_signals() -> Result<(), KernelFailure> {
+    let blocked = SigSet::all().thread_block();
+    blocked.map_err(|errno| KernelCall("pthread_sigmask").failed("thread gqos-adopt", errno))
 }
 
 /// Copies a descriptor of a process.
