@@ -9,6 +9,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use serde_json::json;
 
 use super::client::{Client, POLICY, TestDaemon, until};
+use super::recovery::kills;
 
 const MBIT_10: u64 = 1_250_000;
 
@@ -100,10 +101,13 @@ fn another_process_s_socket_is_adopted() {
 }
 
 /// Clients that are killed with everything that they hold, in the middle of more requests.
+///
+/// `GQOS_KILLS=1000 cargo test --test daemon killed_clients -- --nocapture`
 #[test]
 fn killed_clients_leave_nothing() {
     let Some(daemon) = TestDaemon::start(&POLICY.replace("10 Mbit/s", "100 kbit/s")) else { return };
-    for _ in 0..3 {
+    let (rounds, begun) = (kills(24).div_ceil(8), std::time::Instant::now());
+    for _ in 0..rounds {
         let mut children: Vec<_> =
             (0..8).map(|number| Holder::start(&daemon, &format!("c{number}"))).collect();
         for child in &mut children {
@@ -114,6 +118,7 @@ fn killed_clients_leave_nothing() {
         }
         daemon.until_held(0, 0);
     }
+    println!("{} clients killed in {} s", rounds * 8, begun.elapsed().as_secs());
     let mut client = daemon.client();
     client.admitted("after", "half");
     daemon.until_held(1, 4 * MBIT_10);
@@ -121,8 +126,8 @@ fn killed_clients_leave_nothing() {
 }
 
 /// This test program as another process in the daemon's network namespace.
-struct Holder {
-    child: Child,
+pub(crate) struct Holder {
+    pub(crate) child: Child,
     output: std::io::BufReader<std::process::ChildStdout>,
 }
 
@@ -130,7 +135,7 @@ const SOCKET: &str = "GQOS_TEST_SOCKET";
 const NAME: &str = "GQOS_TEST_NAME";
 
 impl Holder {
-    fn start(daemon: &TestDaemon, name: &str) -> Self {
+    pub(crate) fn start(daemon: &TestDaemon, name: &str) -> Self {
         let (socket, name) = (daemon.socket.clone(), name.to_owned());
         let mut child = daemon.inside(move || {
             let mut command = Command::new(std::env::current_exe().unwrap());
@@ -142,7 +147,7 @@ impl Holder {
     }
 
     /// The next line that the process itself has printed.
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         use std::io::BufRead;
         loop {
             let mut line = String::new();
@@ -153,7 +158,7 @@ impl Holder {
         }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -18,6 +18,8 @@ mod common;
 mod confined;
 mod hostile;
 mod http;
+mod killed;
+mod killed_host;
 mod lifetimes;
 mod logged;
 mod page;
@@ -27,4 +29,6 @@ mod recovery;
 mod refused;
 mod service;
 mod threats;
+#[path = "../syscalls/tracer.rs"]
+mod tracer;
 mod users;

@@ -1,120 +1,19 @@
 //! SIGKILL of the daemon: flows keep their classes, the next daemon adopts what is still there, and nothing else stays.
 
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use gqos::connect::{Ask, ReservationRequest};
 use gqos::engine::{Engine, RemoteEngine};
-use gqos::lab::{CLIENT_V4, LabNetwork};
+use gqos::lab::CLIENT_V4;
 use gqos::policy::{Protocol, Subject};
 use serde_json::{Value, json};
 
 use super::client::{Client, OTHER, POLICY, USER, fails, until};
 use super::common;
+use super::killed_host::{KilledHost as Host, LONG, MBIT, MBIT_10, SHORT, asked, flows, granted, reserved};
 use super::program::{Program, classes, directory_with};
-
-const MBIT: u64 = 125_000;
-const MBIT_10: u64 = 10 * MBIT;
-
-/// A grace period that no test outlasts, and one that each outlasts.
-const LONG: &str = "[daemon]\ngrace = \"10 min\"\n";
-const SHORT: &str = "[daemon]\ngrace = \"1 s\"\n";
-
-struct Host {
-    network: LabNetwork,
-    directory: tempfile::TempDir,
-    daemon: Program,
-}
-
-impl Host {
-    fn start(settings: &str) -> Option<Self> {
-        Self::start_under(&format!("{POLICY}{settings}"))
-    }
-
-    fn start_under(policy: &str) -> Option<Self> {
-        let network = common::lab_with(1000, &["tc"])?;
-        let directory = directory_with(policy);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).unwrap();
-        let daemon = Program::start(&network, directory.path());
-        Some(Self { network, directory, daemon })
-    }
-
-    /// Ends the daemon without any notice, and starts the next one.
-    fn restart(&mut self) {
-        self.daemon.kill();
-        self.daemon = Program::start(&self.network, self.directory.path());
-    }
-
-    fn state(&self) -> PathBuf {
-        self.directory.path().join("gqos.sock.state")
-    }
-
-    /// Waits until the state file says something of an id.
-    #[track_caller]
-    fn until_written(&self, text: &str) {
-        let path = self.state();
-        until("it is written down", || std::fs::read_to_string(&path).is_ok_and(|all| all.contains(text)));
-    }
-
-    fn socket(&self) -> UdpSocket {
-        let make = async {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            socket.connect((CLIENT_V4, 9)).unwrap();
-            socket
-        };
-        self.network.server.run(make).unwrap()
-    }
-
-    /// What the kernel has counted of a class.
-    #[track_caller]
-    fn sent_bytes(&self, class: &str) -> u64 {
-        let text = common::inside(&self.network.server, &["tc", "-s", "class", "show", "dev", "eth0"]);
-        let mut lines = text.lines().skip_while(|line| !line.contains(&format!("htb {class} ")));
-        let sent = lines.find_map(|line| line.trim().strip_prefix("Sent ")?.split(' ').next()?.parse().ok());
-        sent.unwrap_or_else(|| panic!("no class {class}: {text}"))
-    }
-
-    fn leaves(&self) -> usize {
-        let rates = classes(&self.network);
-        // An idle class has the least rate that there is.
-        let is_of_a_flow = |line: &&str| {
-            line.contains(" parent 6771:1 ") && !line.contains("6771:2 ") && !line.contains(" rate 8bit ")
-        };
-        rates.lines().filter(is_of_a_flow).count()
-    }
-}
-
-fn flows(client: &mut Client) -> Vec<Value> {
-    client.send("Flows", json!({}), true);
-    let mut flows = Vec::new();
-    loop {
-        let reply = client.reply().unwrap();
-        flows.extend(reply.parameters.unwrap()["flows"].as_array().unwrap().clone());
-        // Which grows.
-        flows.iter_mut().for_each(|flow| drop(flow.as_object_mut().unwrap().remove("age_us")));
-        if !reply.continues {
-            return flows;
-        }
-    }
-}
-
-fn reserved(client: &mut Client) -> u64 {
-    let status = client.call("Status", json!({})).unwrap();
-    status["interfaces"][0]["totals"]["sending"]["reserved"].as_u64().unwrap()
-}
-
-/// Reserves 10 Mbit/s under an id: the whole answer.
-fn granted(client: &mut Client, id: &str) -> Value {
-    let answer = client.call("Reserve", asked(id)).unwrap();
-    assert_eq!(answer["decision"]["ok"], true, "{answer}");
-    answer
-}
-
-fn asked(id: &str) -> Value {
-    json!({ "id": id, "interface": "eth0", "template": "video", "class": "viewer" })
-}
 
 fn claim(client: &mut Client, id: &str, epoch: &Value) -> Value {
     let mut asked = asked(id);
@@ -411,10 +310,41 @@ fn churn(path: &Path, round: usize, sockets: &mut Vec<UdpSocket>, make: &dyn Fn(
     }
 }
 
+/// How many kills a test makes: those of `GQOS_KILLS`, or few.
+pub(crate) fn kills(few: usize) -> usize {
+    std::env::var("GQOS_KILLS").map_or(few, |kills| kills.parse().unwrap())
+}
+
+/// Ends the daemon after a random time while a client makes reservations, in this round.
+fn kill_under_load(host: &mut Host, round: usize, sockets: &mut Vec<UdpSocket>, delay: std::time::Duration) {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let path = host.daemon.socket.clone();
+        let (network, stop) = (&host.network, &stop);
+        let load = scope.spawn(move || {
+            let make = || {
+                let bound = async { UdpSocket::bind("127.0.0.1:0").unwrap() };
+                network.server.run(bound).unwrap()
+            };
+            let mut again = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                churn(&path, round * 1000 + again, sockets, &make);
+                again += 1;
+            }
+        });
+        std::thread::sleep(delay);
+        host.daemon.child.kill().unwrap();
+        host.daemon.child.wait().unwrap();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        load.join().unwrap();
+    });
+}
+
+/// `GQOS_KILLS=1000 cargo test --test daemon kills_at_random -- --nocapture`
 #[test]
 fn kills_at_random_moments_under_load_leave_nothing() {
-    const ROUNDS: usize = 50;
-    let policy = format!("{}{SHORT}", POLICY.replace("10 Mbit/s", "1 Mbit/s"));
+    let settings = "[daemon]\ngrace = \"300 ms\"\n";
+    let policy = format!("{}{settings}", POLICY.replace("10 Mbit/s", "1 Mbit/s"));
     let Some(mut host) = Host::start_under(&policy) else { return };
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: u64| {
@@ -423,34 +353,26 @@ fn kills_at_random_moments_under_load_leave_nothing() {
         seed ^= seed << 17;
         seed % below
     };
-    let mut sockets = Vec::new();
-    for round in 0..ROUNDS {
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let delay = std::time::Duration::from_micros(random(30_000));
-        std::thread::scope(|scope| {
-            let path = host.daemon.socket.clone();
-            let (network, stop, sockets) = (&host.network, &stop, &mut sockets);
-            let load = scope.spawn(move || {
-                let make = || {
-                    let bound = async { UdpSocket::bind("127.0.0.1:0").unwrap() };
-                    network.server.run(bound).unwrap()
-                };
-                let mut again = 0;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    churn(&path, round * 1000 + again, sockets, &make);
-                    again += 1;
-                }
-            });
-            std::thread::sleep(delay);
-            host.daemon.child.kill().unwrap();
-            host.daemon.child.wait().unwrap();
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            load.join().unwrap();
-        });
+    // A flow that sends over all kills, by one class.
+    let _peer = host.network.client.run(async { UdpSocket::bind((CLIENT_V4, 9)).unwrap() }).unwrap();
+    let (kept, mut client) = (host.socket(), host.daemon.client());
+    let class = granted(&mut client, "kept")["admitted"]["class"].as_str().unwrap().to_owned();
+    client.call_with(("Attach", json!({ "id": "kept" })), &kept).unwrap();
+    host.until_written("\"cookie\"");
+    drop(client);
+    let (mut sockets, mut sent) = (Vec::new(), 0);
+    let (rounds, begun) = (kills(25), Instant::now());
+    for round in 0..rounds {
+        kill_under_load(&mut host, round, &mut sockets, std::time::Duration::from_micros(random(30_000)));
         // Some end while there is no daemon.
         sockets.retain(|_| random(3) > 0);
+        (0..10).for_each(|_| assert_eq!(kept.send(&[0; 1000]).unwrap(), 1000));
+        sent += 10_000;
+        until("the flow sends by its class without a daemon", || host.sent_bytes(&class) >= sent);
         host.daemon = Program::start(&host.network, host.directory.path());
         let mut client = host.daemon.client();
+        let held = flows(&mut client);
+        assert!(held.iter().any(|flow| flow["id"] == "kept" && flow["class"] == class), "{held:?}");
         // Meanwhile what nobody claims ends.
         until("the ledger and the kernel have the same", || {
             let held = flows(&mut client);
@@ -461,9 +383,11 @@ fn kills_at_random_moments_under_load_leave_nothing() {
             host.leaves() == held.len() && reserved(&mut client) == rates
         });
     }
+    let seconds = begun.elapsed().as_secs();
+    println!("{rounds} kills under load in {seconds} s, {} sockets left", sockets.len());
     let mut client = host.daemon.client();
-    until("what nobody claims has ended", || flows(&mut client).len() <= sockets.len());
-    drop(sockets);
+    until("what nobody claims has ended", || flows(&mut client).len() <= sockets.len() + 1);
+    drop((sockets, kept));
     until("no reservation is left", || flows(&mut client).is_empty() && reserved(&mut client) == 0);
     until("and no class", || host.leaves() == 0);
 }

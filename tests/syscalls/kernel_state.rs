@@ -139,7 +139,9 @@ impl Place {
     /// A life with this fault. After each step the kernel has to have the classes that the process says.
     pub(crate) fn live(&mut self, injection: Option<&Injection>) -> Life {
         let log = self.directory.path().join("log");
-        let running = self.spawn(tracer::command(&self.network.server.namespace_path(), &log, injection));
+        let mut command = tracer::command(&self.network.server.namespace_path(), &log, injection);
+        command.arg(std::env::current_exe().unwrap());
+        let running = self.spawn(command);
         let is_killed = injection.is_some_and(|injection| matches!(injection.what, Injected::Kill));
         let mut life = self.follow(running, !is_killed);
         if injection.is_none() {

@@ -1,7 +1,8 @@
 //! strace: which system calls a process makes, and one of them with a fault.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A system call of a process: the so many-th with this name.
@@ -11,6 +12,8 @@ pub(crate) struct Point {
     pub(crate) number: usize,
     pub(crate) is_netlink: bool,
     pub(crate) returned: i64,
+    /// The files whose calls alone are counted; all calls without one.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// What happens at a call.
@@ -40,7 +43,10 @@ pub(crate) enum Ended {
 
 impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Point { name, number, .. } = &self.point;
+        let Point { name, number, files, .. } = &self.point;
+        if let Some(file) = files.first().and_then(|file| file.file_name()) {
+            write!(f, "{}: ", file.display())?;
+        }
         match self.what {
             Injected::Kill => write!(f, "killed at {name} {number}"),
             Injected::Error(errno) => write!(f, "{name} {number} fails with {errno}"),
@@ -59,12 +65,12 @@ impl fmt::Display for Ended {
     }
 }
 
-/// The command that traces this program in a network namespace, with a fault where there is one; else its calls are
-/// written to the log.
+/// The command that traces a program in a network namespace, with a fault where there is one; else its calls are written to
+/// the log. The program and its arguments are still to be added.
 pub(crate) fn command(namespace: &str, log: &Path, injection: Option<&Injection>) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={namespace}")).args(["strace", "-f", "-qq", "-yy", "-s", "0", "-o"]).arg(log);
-    if let Some(Injection { point: Point { name, number, .. }, what }) = injection {
+    if let Some(Injection { point: Point { name, number, files, .. }, what }) = injection {
         let what = match what {
             Injected::Kill => "signal=KILL".to_owned(),
             Injected::Error(errno) => format!("error={errno}"),
@@ -72,8 +78,10 @@ pub(crate) fn command(namespace: &str, log: &Path, injection: Option<&Injection>
         };
         command.args(["-e", &format!("trace={name}")]);
         command.args(["-e", &format!("inject={name}:{what}:when={number}")]);
+        for file in files {
+            command.arg("-P").arg(file);
+        }
     }
-    command.arg(std::env::current_exe().unwrap());
     command
 }
 
@@ -82,14 +90,11 @@ pub(crate) fn command(namespace: &str, log: &Path, injection: Option<&Injection>
 /// number of theirs, if they get there.
 pub(crate) fn points(log: &Path) -> Vec<Point> {
     let log = std::fs::read_to_string(log).unwrap();
-    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    let mut counts = BTreeMap::<&str, usize>::new();
     let (mut points, mut has_begun) = (Vec::new(), false);
     let main = log.split(' ').next().unwrap();
-    for line in log.lines() {
-        // `1234  sendto(5<NETLINK:[ROUTE:77]>, …) = 36`
-        let Some((_, call)) = line.split_once(' ').filter(|(thread, _)| *thread == main) else { continue };
-        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
-        if name.contains(|character: char| !character.is_ascii_alphanumeric() && character != '_') {
+    for (thread, name, call) in log.lines().filter_map(call) {
+        if thread != main {
             continue;
         }
         let number = counts.entry(name).or_default();
@@ -99,9 +104,42 @@ pub(crate) fn points(log: &Path) -> Vec<Point> {
                 call.rsplit("= ").next().and_then(|returned| returned.split(' ').next()?.parse().ok());
             let is_netlink = call.contains("<NETLINK:");
             let (name, number, returned) = (name.to_owned(), *number, returned.unwrap_or_default());
-            points.push(Point { name, number, is_netlink, returned });
+            points.push(Point { name, number, is_netlink, returned, files: Vec::new() });
         }
         has_begun |= name == "write" && call.contains("write(1<");
     }
     points
+}
+
+/// The calls of all threads in a log, from the first one that names this text on. A fault comes at the thread that first gets
+/// to its number. The calls on the given files, by all threads, are points of their own besides.
+pub(crate) fn points_of_threads(log: &Path, from: &str, files: &[PathBuf]) -> Vec<Point> {
+    let log = std::fs::read_to_string(log).unwrap();
+    let mut counts = BTreeMap::<(&str, &str, bool), usize>::new();
+    let (mut points, mut has_begun) = (BTreeSet::new(), false);
+    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    for (thread, name, call) in log.lines().filter_map(call) {
+        has_begun |= call.contains(from);
+        let is_of_file = names.iter().any(|file| call.contains(file));
+        for of_file in [false, true].into_iter().filter(|of_file| is_of_file || !of_file) {
+            let number = counts.entry((thread, name, of_file)).or_default();
+            *number += 1;
+            if has_begun && !name.starts_with("exit") {
+                points.insert((name, *number, of_file));
+            }
+        }
+    }
+    let point = |(name, number, of_file): (&str, usize, bool)| {
+        let files = if of_file { files.to_vec() } else { Vec::new() };
+        Point { name: name.to_owned(), number, is_netlink: false, returned: 0, files }
+    };
+    points.into_iter().map(point).collect()
+}
+
+/// A line of a log: `1234  sendto(5<NETLINK:[ROUTE:77]>, …) = 36`. Returns the thread, the name and the call.
+fn call(line: &str) -> Option<(&str, &str, &str)> {
+    let (thread, call) = line.split_once(' ')?;
+    let (name, _) = call.trim_start().split_once('(')?;
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    name.chars().all(is_name).then_some((thread, name, call))
 }
