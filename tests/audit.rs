@@ -11,7 +11,7 @@ use gqos::flowspec::Errno;
 use gqos::manager::{Effect, Input, Manager, RequestId, Root, Seen};
 use gqos::policy::{GroupMode, Owner, Policy, Source};
 use gqos::scenario::audit::{AuditLine, AuditRecord, AuditReplay, ComparedKind, ReplayedLine};
-use gqos::telemetry::audit::{AuditRun, AuditTrail, Audited};
+use gqos::telemetry::audit::{AuditClient, AuditRun, AuditTrail, Audited};
 
 const POLICY: &str = r#"
 version = 1
@@ -106,7 +106,7 @@ impl Site {
     }
 
     fn write(&mut self, audited: &Audited) {
-        let lines = self.trail.lines(audited, Some(7));
+        let lines = self.trail.lines(audited, AuditClient { uid: None, pid: Some(7) });
         self.files.last_mut().unwrap().push_str(&lines);
     }
 

@@ -74,7 +74,7 @@ fn time(text: &str) -> Result<Moment, NotATime> {
 }
 
 /// The operations of lines that are no requests.
-const OTHER_OPERATIONS: [&str; 6] = ["audit", "reload", "link", "refused", "gap", "stop"];
+const OTHER_OPERATIONS: [&str; 7] = ["audit", "reload", "link", "refused", "failed", "gap", "stop"];
 
 /// The names of operations.
 const OPERATION: NamedValue = NamedValue {
@@ -148,14 +148,15 @@ fn text(line: &AuditLine) -> String {
     });
     parts.extend(verdict);
     parts.extend(line.text("id").map(str::to_owned));
-    for field in ["interface", "class", "group", "client", "template"] {
+    for field in ["interface", "class", "group", "client", "template", "method", "error"] {
         parts.extend(line.text(field).map(|value| format!("{field}={value}")));
     }
     for field in ["uid", "pid", "missing", "flows"] {
         parts.extend(line.fields.get(field).map(|value| format!("{field}={value}")));
     }
-    if let Some(decision) = &line.decision {
-        parts.push(format!("| {}", decision.message));
+    let problem = line.text("problem").or_else(|| Some(line.decision.as_ref()?.message.as_str()));
+    if let Some(problem) = problem {
+        parts.push(format!("| {problem}"));
     }
     plain(&parts.join("  ")).into_owned()
 }

@@ -362,6 +362,7 @@ impl CallingPeer {
         let mode = mode.unwrap_or(GroupMode::Envelope);
         let request = GroupRequest { id, interface, class, mode, qos };
         let operation = Operation::Group(Box::new(request.clone()));
+        let _asked = self.server.group_requests.enter(&request.id, self.client.process);
         let answer = self.server.engine.submit(operation).await.map_err(failed)?;
         if answer.decision.is_ok() {
             self.server.holdings.group_made(request, self.client);

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Sleep, sleep};
 
 use super::calls::CallingPeer;
+use super::failed_calls::CalledMethod;
 use super::replies::{Ended, Replies, send_error};
 use super::sockets::close_elsewhere;
 use super::streams::StreamEnd;
@@ -133,7 +134,7 @@ async fn answer_calls(replies: Replies<'_>, caller: &CallingPeer, counted: &Coun
             close_elsewhere(message.descriptor);
             return;
         };
-        let oneway = call.oneway;
+        let (oneway, called) = (call.oneway, CalledMethod::of(&call));
         let result = match counted_call(counted).await.and_then(|()| call.request()) {
             Err(error) => {
                 close_elsewhere(message.descriptor);
@@ -152,6 +153,9 @@ async fn answer_calls(replies: Replies<'_>, caller: &CallingPeer, counted: &Coun
             }
             Ok(request) => caller.answer(request, message.descriptor).await,
         };
+        if let Err(error) = &result {
+            called.failed(&caller.server, caller.client.process, error);
+        }
         if oneway {
             continue;
         }

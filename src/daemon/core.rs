@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixStream;
 
-use super::audit::{self, AuditLog, Owners};
+use super::audit::{self, AuditLog, Named, Owners};
 use super::calls::CallingPeer;
 use super::confined::Confined;
 use super::connection::serve;
 use super::error::DaemonStartError;
+use super::group_requests::GroupRequests;
 use super::held::{Client, ConnectionId};
 use super::holdings::Reservations;
 use super::journal::Journal;
@@ -31,6 +32,7 @@ use crate::control::limits::{
 };
 use crate::engine::{Adoptions, Engine, KeptReservations, Kernel, LocalEngine};
 use crate::policy::Policy;
+use crate::telemetry::audit::AuditClient;
 
 /// What a daemon is started with.
 pub(super) struct Parts {
@@ -74,7 +76,9 @@ impl Core {
             Err(failure) => (Vec::new(), Some(failure)),
         };
         let kept = KeptReservations { marked: marked.clone(), ..recovery.kept() };
-        let (engine, adoptions, audit) = start_engine(policy, kernel, &holdings, (&recovery, &kept)).await?;
+        let group_requests: Arc<GroupRequests> = Arc::default();
+        let held = (&holdings, &group_requests);
+        let (engine, adoptions, audit) = start_engine(policy, kernel, held, (&recovery, &kept)).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&ClientNotice::Overcommitted { interface: interface.to_owned(), over });
@@ -91,6 +95,7 @@ impl Core {
         let server = Arc::new(DaemonServer {
             engine,
             holdings,
+            group_requests,
             notices,
             sockets,
             marks,
@@ -113,18 +118,30 @@ impl Core {
 async fn start_engine(
     policy: Policy,
     kernel: Arc<dyn Kernel>,
-    holdings: &Arc<Reservations>,
+    (holdings, groups): (&Arc<Reservations>, &Arc<GroupRequests>),
     (recovery, kept): (&Recovery, &KeptReservations),
 ) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
     let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
         let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
         return Ok((engine, adoptions, None));
     };
-    let holdings = Arc::downgrade(holdings);
+    let (holdings, groups) = (Arc::downgrade(holdings), Arc::clone(groups));
     // What is adopted is held once the engine has granted it.
-    let before = recovery.processes();
-    let owners: Owners =
-        Arc::new(move |id: &str| holdings.upgrade()?.process(id).or_else(|| before.get(id).copied()));
+    let (flows_before, groups_before) = (recovery.processes(), recovery.group_processes());
+    let owners: Owners = Arc::new(move |named: Named<'_>| {
+        let holdings = holdings.upgrade();
+        let process = match named {
+            Named::Flow(id) => {
+                holdings.and_then(|held| held.process(id)).or_else(|| flows_before.get(id).copied())
+            }
+            Named::Group(id) => groups
+                .process(id)
+                .or_else(|| holdings.and_then(|held| held.group_process(id)))
+                .or_else(|| groups_before.get(id).copied()),
+        };
+        let client = |process: Process| AuditClient { uid: Some(process.uid), pid: process.pid };
+        process.map_or_else(AuditClient::default, client)
+    });
     let (log, sink) = audit::start(settings, &policy, owners)?;
     let (engine, adoptions) = LocalEngine::start_audited(Arc::new(policy), kernel, kept, sink).await?;
     Ok((engine, adoptions, Some(log)))

@@ -170,13 +170,18 @@ impl Reservations {
     }
 
     /// The process that an id belongs to.
-    pub(super) fn process(&self, id: &str) -> Option<u32> {
-        self.state().held.get(id)?.client.process.pid
+    pub(super) fn process(&self, id: &str) -> Option<Process> {
+        Some(self.state().held.get(id)?.client.process)
     }
 
     /// The user that has made a group; `None` for a group of the policy.
     pub(super) fn group_owner(&self, id: &str) -> Option<u32> {
-        self.state().groups.get(id).map(|group| group.client.process.uid)
+        self.group_process(id).map(|process| process.uid)
+    }
+
+    /// The process that has made a group.
+    pub(super) fn group_process(&self, id: &str) -> Option<Process> {
+        self.state().groups.get(id).map(|group| group.client.process)
     }
 
     /// A client has made a group, or changed its own.

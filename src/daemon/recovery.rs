@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holdings::Reservations;
+use super::notices::Process;
 use super::recovered::{AdoptionRefusal, Recovered, RecoveryProblem, RefusedAdoption, UnusableState};
 use super::saved::{SavedFlow, SavedState, read};
 use super::sockets::HostSockets;
@@ -67,10 +68,16 @@ impl Recovery {
         self.state.groups_ended()
     }
 
-    /// The processes of what is to be granted again, by its ids.
-    pub(super) fn processes(&self) -> HashMap<String, u32> {
+    /// The processes of the flows that are to be granted again, by their ids.
+    pub(super) fn processes(&self) -> HashMap<String, Process> {
         let flows = self.state.flows.iter();
-        flows.filter_map(|(id, flow)| Some((id.clone(), flow.pid?))).collect()
+        flows.map(|(id, flow)| (id.clone(), Process { uid: flow.uid, pid: flow.pid })).collect()
+    }
+
+    /// The processes of the groups that are to be made again.
+    pub(super) fn group_processes(&self) -> HashMap<String, Process> {
+        let groups = self.state.groups.iter();
+        groups.map(|(id, group)| (id.clone(), Process { uid: group.uid, pid: group.pid })).collect()
     }
 
     /// The engine has granted them again: they are held from now on.

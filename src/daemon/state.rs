@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::confined::Confined;
 use super::error::DaemonStartError;
+use super::group_requests::GroupRequests;
 use super::holdings::Reservations;
 use super::marks::Marks;
 use super::notices::Notices;
@@ -29,6 +30,7 @@ use crate::telemetry::plain;
 pub(super) struct DaemonServer {
     pub(super) engine: Arc<LocalEngine>,
     pub(super) holdings: Arc<Reservations>,
+    pub(super) group_requests: Arc<GroupRequests>,
     pub(super) notices: Arc<Notices>,
     pub(super) sockets: Arc<dyn HostSockets>,
     pub(super) marks: Marks,

@@ -35,6 +35,8 @@ use crate::linux::{Netlink, RouteQuery};
 use crate::manager::{Answer, Input};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::Handle;
+#[cfg(feature = "daemon")]
+use crate::telemetry::audit::{AuditFact, Audited};
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
@@ -204,6 +206,16 @@ impl LocalEngine {
         let (reply, answer) = oneshot::channel();
         self.request(EngineCommand::Submit { operation: Box::new(operation), reply })?;
         answer.await.map_err(|_| EngineError::Stopped)?
+    }
+
+    /// Records a call that has failed in the audit trail, where there is one.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn audit_failure(&self, fact: impl FnOnce() -> AuditFact) {
+        let mut core = lock(&self.core);
+        if core.is_audited() {
+            let at = self.clock.now();
+            core.audit(vec![Audited { at, fact: fact() }]);
+        }
     }
 }
 

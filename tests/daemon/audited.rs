@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::libc;
 use serde_json::{Value, json};
 
-use super::client::{POLICY, until};
+use super::client::{Client, OTHER, POLICY, USER, fails, until};
 use super::common;
 use super::program::{Program, directory_with};
 
@@ -73,6 +73,85 @@ fn flows_over_a_kill_are_requests_once() {
     assert_eq!(refused[0]["decision"]["reason"], "unknown_class", "{refused:?}");
     assert_eq!(about(second, "release", "v1").len(), 1);
     replayed(&policy, &log);
+}
+
+#[test]
+fn every_line_about_a_user_s_flow_has_its_user_and_failed_calls_are_lines() {
+    let Some(network) = common::lab(100) else { return };
+    let directory = directory_with("");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), mode).unwrap();
+    let [policy, log] = ["policy.toml", "audit"].map(|name| directory.path().join(name));
+    std::fs::write(&policy, format!("{POLICY}[daemon]\naudit = \"{}\"\n", log.display())).unwrap();
+    let mut daemon = Program::start(&network, directory.path());
+    let mut client = Client::connect_as(&daemon.socket, USER);
+    let group = json!({ "id": "g", "interface": "eth0", "template": "half" });
+    assert_eq!(client.call("Group", group).unwrap()["decision"]["ok"], true);
+    let member =
+        json!({ "id": "m", "interface": "eth0", "template": "video", "group": "g", "ttl_us": 60_000_000 });
+    assert_eq!(client.reserve(member)["ok"], true);
+    client.call("Refresh", json!({ "id": "m", "ttl_us": 50_000_000 })).unwrap();
+    let less = json!({ "service_type": "guaranteed", "token_rate": 500_000, "token_bucket_size": 65_536 });
+    client.call("Renegotiate", json!({ "id": "m", "sending": less })).unwrap();
+    let mut other = Client::connect_as(&daemon.socket, OTHER);
+    fails(other.call("Release", json!({ "id": "m" })), "UnknownId");
+    fails(other.call("Reload", json!({})), "NotPermitted");
+    fails(other.call("Reserve", json!({ "id": "x".repeat(1000), "interface": "eth0" })), "LongName");
+    client.call("Release", json!({ "id": "m" })).unwrap();
+    client.call("Ungroup", json!({ "id": "g" })).unwrap();
+    until("all of it is written", || {
+        let lines = lines(&log);
+        [("ungroup", "g"), ("release", "m")].iter().all(|(op, id)| about(&lines, op, id).len() == 1)
+    });
+    daemon.signal(libc::SIGTERM);
+    assert!(daemon.child.wait().unwrap().success());
+    let lines = lines(&log);
+    for (op, id, count) in [
+        ("group", "g", 1),
+        ("reserve", "m", 1),
+        ("refresh", "m", 1),
+        ("release", "m", 1),
+        ("ungroup", "g", 1),
+    ] {
+        let found = about(&lines, op, id);
+        assert_eq!(found.len(), count, "{op}: {lines:#?}");
+        assert!(found.iter().all(|line| line["uid"] == USER), "{found:?}");
+    }
+    let renegotiated = about(&lines, "renegotiate", "m");
+    assert!(
+        !renegotiated.is_empty() && renegotiated.iter().all(|line| line["uid"] == USER),
+        "{renegotiated:?}"
+    );
+    let failed: Vec<_> = lines.iter().filter(|line| line["op"] == "failed").collect();
+    let names: Vec<_> = failed.iter().map(|line| (&line["method"], &line["error"])).collect();
+    let expected = [("Release", "UnknownId"), ("Reload", "NotPermitted"), ("Reserve", "LongName")];
+    let expected = expected.map(|(method, error)| (json!(format!("org.gqos.{method}")), json!(error)));
+    assert_eq!(names, expected.iter().map(|(method, error)| (method, error)).collect::<Vec<_>>());
+    assert!(failed.iter().all(|line| line["uid"] == OTHER && line["pid"].is_u64()), "{failed:?}");
+    assert_eq!((&failed[0]["id"], failed[2]["id"].as_str().unwrap().len()), (&json!("m"), 256));
+    assert_eq!(failed[0]["problem"], "no reservation \"m\"");
+    filtered(&policy, &log);
+}
+
+/// The lines are found by their users, and are a trace all the same.
+#[track_caller]
+fn filtered(policy: &Path, log: &Path) {
+    for (arguments, shown) in [
+        (vec!["--uid", "1001"], 3),
+        (vec!["--op", "failed"], 3),
+        (vec!["--uid", "1000", "--op", "release"], 1),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+        let output = command.arg("audit").arg(log).args(&arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(text.lines().count(), shown, "{arguments:?}: {text}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+    let output =
+        command.args(["replay", "--json", "--policy"]).arg(policy).arg("--audit").arg(log).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let summary = &report["summary"];
+    assert_eq!((&summary["refused_now"], &summary["admitted_now"]), (&json!(0), &json!(0)), "{report:#}");
 }
 
 /// Under the policy that admitted them every request gets its verdict again, and each counts once.

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use flowspec::Moment;
 
-use crate::telemetry::audit::Audited;
+use crate::telemetry::audit::{AuditClient, Audited};
 
 /// What the thread gets.
 pub(super) enum AuditMessage {
-    /// A fact, with the process that its flow belongs to.
-    Fact(Audited, Option<u32>),
+    /// A fact, with the client that its flow or its group belongs to.
+    Fact(Audited, AuditClient),
     /// This number of facts was lost, and these flows hold a reservation now.
     Missing { at: Moment, facts: u64, live: HashSet<String> },
 }

@@ -9,4 +9,4 @@ mod message;
 mod sink;
 mod writer;
 
-pub(super) use sink::{AuditLog, Owners, start};
+pub(super) use sink::{AuditLog, Named, Owners, start};

@@ -19,10 +19,17 @@ use crate::engine::{AuditSink, MakeAuditSink};
 use crate::failure::KernelCall;
 use crate::linux::random_name;
 use crate::policy::{AuditPolicy, Policy};
-use crate::telemetry::audit::{AuditFact, AuditRun, AuditTrail, Audited};
+use crate::telemetry::audit::{AuditClient, AuditFact, AuditRun, AuditTrail, Audited};
 
-/// Finds the process that a flow belongs to.
-pub(in crate::daemon) type Owners = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
+/// What a fact names.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::daemon) enum Named<'a> {
+    Flow(&'a str),
+    Group(&'a str),
+}
+
+/// Finds the client that a flow or a group belongs to.
+pub(in crate::daemon) type Owners = Arc<dyn Fn(Named<'_>) -> AuditClient + Send + Sync>;
 
 /// The most facts that wait for the thread.
 const MOST_WAITING: usize = 16_384;
@@ -108,10 +115,11 @@ impl AuditSink for Sink {
         }
         let mut lost = 0;
         for fact in facts {
-            let pid = flow_of(&fact.fact).and_then(|id| (self.owners)(id));
+            let client = named(&fact.fact).map_or_else(AuditClient::default, |named| (self.owners)(named));
             if lost > 0 {
                 lost += 1;
-            } else if let Err(TrySendError::Full(_)) = self.sender.try_send(AuditMessage::Fact(fact, pid)) {
+            } else if let Err(TrySendError::Full(_)) = self.sender.try_send(AuditMessage::Fact(fact, client))
+            {
                 lost = 1;
             }
         }
@@ -119,14 +127,15 @@ impl AuditSink for Sink {
     }
 }
 
-/// The flow whose process a line names.
-fn flow_of(fact: &AuditFact) -> Option<&str> {
+/// The flow or the group whose client a line names. That of flows that are held is known to the trail.
+fn named(fact: &AuditFact) -> Option<Named<'_>> {
     match fact {
         AuditFact::Decided { operation, .. } | AuditFact::Adopted { operation, .. } => match &**operation {
-            Operation::Reserve(ladder) => Some(&ladder.request.id),
+            Operation::Reserve(ladder) => Some(Named::Flow(&ladder.request.id)),
+            Operation::Group(request) => Some(Named::Group(&request.id)),
             _ => None,
         },
-        AuditFact::Refused { decision, .. } => decision.id(),
+        AuditFact::Refused { decision, .. } => decision.id().map(Named::Flow),
         _ => None,
     }
 }
@@ -149,7 +158,8 @@ mod tests {
         dry_run.record_audit();
         let (sender, messages) = sync_channel(2);
         let missing = Arc::new(AtomicU64::new(0));
-        let mut sink = Sink { sender, owners: Arc::new(|_| None), missing: Arc::clone(&missing) };
+        let mut sink =
+            Sink { sender, owners: Arc::new(|_| AuditClient::default()), missing: Arc::clone(&missing) };
         for number in 0..5 {
             let spec =
                 flowspec::Flowspec::guaranteed(flowspec::Rate::from_mbit(1), flowspec::Bytes::new(9000));

@@ -92,9 +92,9 @@ impl Writer {
 
     fn take(&mut self, message: AuditMessage) {
         match message {
-            AuditMessage::Fact(fact, pid) => {
+            AuditMessage::Fact(fact, client) => {
                 self.now = fact.at;
-                self.lines.push_str(&self.trail.lines(&fact, pid));
+                self.lines.push_str(&self.trail.lines(&fact, client));
                 self.facts += 1;
             }
             AuditMessage::Missing { at, facts, live } => {
@@ -228,7 +228,7 @@ mod tests {
     use crate::admission::{NewFlow, Operation, Request};
     use crate::manager::DryRun;
     use crate::policy::{Policy, Source};
-    use crate::telemetry::audit::{AuditRun, Audited};
+    use crate::telemetry::audit::{AuditClient, AuditRun, Audited};
 
     const POLICY: &str = "version = 1\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\" }\n";
 
@@ -270,7 +270,7 @@ mod tests {
         let path = directory.path().join("audit");
         let mut writer = writer(Path::new("/dev/full"), LARGE);
         for fact in facts(5) {
-            writer.take(AuditMessage::Fact(fact, None));
+            writer.take(AuditMessage::Fact(fact, AuditClient::default()));
             writer.flush();
         }
         assert_eq!(writer.missing, 5);
@@ -287,7 +287,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let mut writer = writer(&path, LARGE);
-        facts(3).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, None)));
+        facts(3).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, AuditClient::default())));
         let live = ["v1".to_owned(), "unknown".to_owned()].into();
         writer.take(AuditMessage::Missing { at: Moment::from_micros(9), facts: 7, live });
         writer.flush();
@@ -302,7 +302,7 @@ mod tests {
             let path = directory.path().join("audit");
             let mut writer = writer(&path, limits);
             for fact in facts(6) {
-                writer.take(AuditMessage::Fact(fact, None));
+                writer.take(AuditMessage::Fact(fact, AuditClient::default()));
                 writer.flush();
             }
             assert!(path.with_file_name("audit.3").exists() && !path.with_file_name("audit.4").exists());
@@ -343,7 +343,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let mut writer = writer(&path, Limits { age: Micros::new(12_000_000), ..LARGE });
-        facts(1).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, None)));
+        facts(1).into_iter().for_each(|fact| writer.take(AuditMessage::Fact(fact, AuditClient::default())));
         writer.flush();
         for number in 1..=3 {
             writer.look();

@@ -84,6 +84,8 @@ pub enum AuditRecord {
         /// The flow.
         id: String,
     },
+    /// A call that had an error in place of a decision.
+    Failed,
     /// A refusal that does not follow from the policy.
     Refused,
 }
@@ -164,6 +166,7 @@ impl AuditLine {
             "gap" => AuditRecord::Gap { missing: field(&fields, "missing")? },
             "link" => link(&fields)?,
             "refused" => AuditRecord::Refused,
+            "failed" => AuditRecord::Failed,
             "release" if decision.is_none() => AuditRecord::TakenBack { id: field(&fields, "id")? },
             "renegotiate" if fields.contains_key("step") => renegotiation(&fields)?,
             _ => match request(&fields, policy) {
@@ -208,9 +211,12 @@ fn renegotiation(fields: &Map<String, Value>) -> Result<AuditRecord, AuditError>
 }
 
 fn request(fields: &Map<String, Value>, policy: &Policy) -> Result<AuditRecord, AuditError> {
+    let is_request = fields.get("op").is_some_and(|op| op == OperationKind::Reserve.name());
     let request: Map<_, _> = fields
         .iter()
         .filter(|(key, _)| !OWN_FIELDS.contains(&key.as_str()))
+        // A trace has the user of a request alone; that of another operation is the owner of the flow or of the group.
+        .filter(|(key, _)| is_request || *key != "uid")
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     let line = line_of(Value::Object(request), policy)?;

@@ -99,6 +99,7 @@ impl AuditReplay {
                 self.refused.remove(id);
                 self.dry_run.take_back(id);
             }
+            AuditRecord::Failed => {}
             AuditRecord::Refused => self.comparison.not_by_policy += 1,
             AuditRecord::Begun { id, flowspecs } => {
                 drop(self.dry_run.begin_renegotiation(id, flowspecs, line.at));

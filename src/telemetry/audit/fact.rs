@@ -16,6 +16,15 @@ pub struct Audited {
     pub fact: AuditFact,
 }
 
+/// The client that a fact is about, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AuditClient {
+    /// Its user.
+    pub uid: Option<u32>,
+    /// Its process.
+    pub pid: Option<u32>,
+}
+
 /// What the ledger did, or was told. Replayed in their order, facts lead to the same ledger.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -91,6 +100,19 @@ pub enum AuditFact {
         interface: String,
         /// Whether it has.
         programmed: bool,
+    },
+    /// A call of a client had an error in place of an answer. Nothing has changed.
+    Failed {
+        /// The method: `org.gqos.Release`.
+        method: String,
+        /// The id that the call names, where it names one.
+        id: Option<String>,
+        /// The name of the error: `UnknownId`.
+        error: String,
+        /// The error in words.
+        problem: String,
+        /// The client that has called.
+        client: AuditClient,
     },
     /// Another policy from now on.
     Reloaded(Arc<Policy>),

@@ -89,6 +89,12 @@ pub(super) struct Fields<'a> {
     again: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     programmed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
 }
 
 /// The moments of a trail: those of the manager, from 1970 on.
@@ -104,6 +110,20 @@ impl Epoch {
 impl<'a> Fields<'a> {
     pub(super) fn of_flow(id: &'a str) -> Self {
         Self { id: Some(id), ..Self::default() }
+    }
+
+    /// The same, about what is a user's. The credentials of a request are its own.
+    pub(super) fn by(self, uid: Option<u32>) -> Self {
+        Self { uid: self.uid.or(uid), ..self }
+    }
+
+    /// A call that has failed with this error.
+    pub(super) fn of_failure(
+        method: &'a str,
+        id: Option<&'a str>,
+        (error, problem): (&'a str, &'a str),
+    ) -> Self {
+        Self { id, method: Some(method), error: Some(error), problem: Some(problem), ..Self::default() }
     }
 
     pub(super) fn of_operation(operation: &'a Operation, epoch: Epoch) -> Self {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
 
-use super::fact::{AuditFact, Audited};
+use super::fact::{AuditClient, AuditFact, Audited};
 use crate::admission::{Decision, GroupRequest, Ladder, Operation};
 
 /// How many recently preempted flows are remembered: the flow that preempted them may not be admitted after all.
@@ -19,8 +19,8 @@ pub(super) struct LiveState {
     pub(super) links: BTreeMap<String, RecordedLink>,
     pub(super) capacities: BTreeMap<(String, Direction), Rate>,
     pub(super) measured: BTreeMap<(String, String), (Micros, Both<Rate>)>,
-    /// The groups that were made, and whether they end with their last members.
-    pub(super) groups: BTreeMap<String, (GroupRequest, bool)>,
+    /// The groups that were made.
+    pub(super) groups: BTreeMap<String, LiveGroup>,
     /// In the order in which they were admitted.
     flows: BTreeMap<u64, LiveFlow>,
     places: HashMap<String, u64>,
@@ -34,6 +34,16 @@ pub(super) struct RecordedLink {
     pub(super) mtu: Bytes,
     pub(super) speed: Option<Rate>,
     pub(super) programmed: Option<bool>,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub(super) struct LiveGroup {
+    pub(super) request: GroupRequest,
+    /// The user that has made it; `None` for a group of the policy.
+    pub(super) uid: Option<u32>,
+    /// Whether it ends with its last member.
+    pub(super) is_closing: bool,
 }
 
 /// A flow that holds a reservation.
@@ -60,22 +70,54 @@ impl LiveState {
         self.flows.get(self.places.get(id)?)
     }
 
+    /// The user that a fact is about: the owner of the flow or of the group that it names.
+    pub(super) fn uid(&self, fact: &AuditFact) -> Option<u32> {
+        let of_flow = |id: &String| self.flow(id)?.ladder.request.owner.uid;
+        let of_group = |id: &String| self.groups.get(id)?.uid;
+        match fact {
+            AuditFact::Decided { operation, .. } | AuditFact::Adopted { operation, .. } => match &**operation
+            {
+                Operation::Renegotiate { id, .. }
+                | Operation::Refresh { id, .. }
+                | Operation::Release { id }
+                | Operation::Peer { id, .. } => of_flow(id),
+                Operation::Group(request) => of_group(&request.id),
+                Operation::Ungroup { id } => of_group(id),
+                Operation::Reserve(_)
+                | Operation::Capacity { .. }
+                | Operation::Measure { .. }
+                | Operation::Query { .. }
+                | Operation::Tick => None,
+            },
+            AuditFact::Renegotiating { id, .. }
+            | AuditFact::Renegotiated { id, .. }
+            | AuditFact::TakenBack { id } => of_flow(id),
+            AuditFact::Refused { .. }
+            | AuditFact::Reinstated { .. }
+            | AuditFact::Ended { .. }
+            | AuditFact::Link { .. }
+            | AuditFact::Programmed { .. }
+            | AuditFact::Failed { .. }
+            | AuditFact::Reloaded(_) => None,
+        }
+    }
+
     /// Only these flows hold a reservation: facts are missing.
     pub(super) fn keep(&mut self, is_live: impl Fn(&str) -> bool) {
         let gone: Vec<_> = self.places.keys().filter(|id| !is_live(id)).cloned().collect();
         gone.iter().for_each(|id| drop(self.end(id)));
     }
 
-    pub(super) fn follow(&mut self, audited: &Audited, pid: Option<u32>) {
+    pub(super) fn follow(&mut self, audited: &Audited, client: AuditClient) {
         match &audited.fact {
             AuditFact::Decided { operation, decision } | AuditFact::Adopted { operation, decision } => {
                 self.end_those_of(decision);
                 if decision.is_ok() {
-                    self.decided(audited.at, (operation, decision), pid);
+                    self.decided(audited.at, (operation, decision), client);
                 }
             }
             AuditFact::Refused { decision, .. } => self.end_those_of(decision),
-            AuditFact::Renegotiating { .. } | AuditFact::Reloaded(_) => {}
+            AuditFact::Renegotiating { .. } | AuditFact::Failed { .. } | AuditFact::Reloaded(_) => {}
             AuditFact::Renegotiated { id, flowspecs, decision } => {
                 self.end_those_of(decision);
                 if let Some(flowspecs) = flowspecs {
@@ -98,7 +140,8 @@ impl LiveState {
         }
     }
 
-    fn decided(&mut self, at: Moment, (operation, decision): (&Operation, &Decision), pid: Option<u32>) {
+    fn decided(&mut self, at: Moment, (operation, decision): (&Operation, &Decision), client: AuditClient) {
+        let AuditClient { uid, pid } = client;
         match operation {
             Operation::Reserve(ladder) => {
                 for id in decision.preempted() {
@@ -122,12 +165,13 @@ impl LiveState {
             }
             Operation::Release { id } => drop(self.end(id)),
             Operation::Group(request) => {
-                self.groups.insert(request.id.clone(), ((**request).clone(), false));
+                let group = LiveGroup { request: (**request).clone(), uid, is_closing: false };
+                self.groups.insert(request.id.clone(), group);
             }
             Operation::Ungroup { id } => {
                 let has_members = self.flows().any(|flow| flow.ladder.request.group.as_ref() == Some(id));
                 match self.groups.get_mut(id).filter(|_| has_members) {
-                    Some((_, closing)) => *closing = true,
+                    Some(group) => group.is_closing = true,
                     None => drop(self.groups.remove(id)),
                 }
             }
@@ -152,7 +196,7 @@ impl LiveState {
     fn end(&mut self, id: &str) -> Option<LiveFlow> {
         let flow = self.flows.remove(&self.places.remove(id)?)?;
         if let Some(group) = &flow.ladder.request.group
-            && self.groups.get(group).is_some_and(|(_, closing)| *closing)
+            && self.groups.get(group).is_some_and(|group| group.is_closing)
             && !self.flows().any(|other| other.ladder.request.group.as_ref() == Some(group))
         {
             self.groups.remove(group);

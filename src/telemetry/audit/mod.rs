@@ -25,7 +25,7 @@ mod live;
 mod time;
 mod trail;
 
-pub use fact::{AuditFact, Audited};
+pub use fact::{AuditClient, AuditFact, Audited};
 pub use header::{AuditRun, policy_digest};
 pub use time::{parse_time, time_of};
 pub use trail::AuditTrail;

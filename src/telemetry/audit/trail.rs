@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use flowspec::{Micros, Moment};
 use serde_json::json;
 
-use super::fact::{AuditFact, Audited};
+use super::fact::{AuditClient, AuditFact, Audited};
 use super::header::{AuditRun, policy_digest};
 use super::line::{Epoch, Fields, Line};
 use super::live::{LiveFlow, LiveState};
@@ -42,22 +42,25 @@ impl AuditTrail {
         Self { run, epoch, policy: PolicyName::of(policy), seq: 0, live: LiveState::default() }
     }
 
-    /// The lines of a fact, each with its end; none where it need not be replayed. `pid` is the process that the flow
-    /// belongs to.
-    pub fn lines(&mut self, audited: &Audited, pid: Option<u32>) -> String {
+    /// The lines of a fact, each with its end; none where it need not be replayed. `client` is that of the flow or the group,
+    /// where the trail may not know it.
+    pub fn lines(&mut self, audited: &Audited, client: AuditClient) -> String {
         let mut text = String::new();
-        self.live.follow(audited, pid);
+        // Before it ends.
+        let uid = client.uid.or_else(|| self.live.uid(&audited.fact));
+        let AuditClient { pid, .. } = client;
+        self.live.follow(audited, AuditClient { uid, pid });
         let epoch = self.epoch;
         match &audited.fact {
             AuditFact::Decided { operation, decision } => {
                 if is_of_interest(operation, decision) {
-                    let fields = Fields::of_operation(operation, epoch);
+                    let fields = Fields::of_operation(operation, epoch).by(uid);
                     let line = Line { pid, fields, ..Line::default() };
                     self.write(&mut text, (audited.at, operation.kind().name()), line, Some(decision));
                 }
             }
             AuditFact::Adopted { operation, decision } => {
-                let fields = Fields::of_operation(operation, epoch);
+                let fields = Fields::of_operation(operation, epoch).by(uid);
                 let line = Line { held: true, pid, fields, ..Line::default() };
                 // A flow that was adopted needs no verdict. A refused one has ended with the process that was killed.
                 let refusal = Some(&**decision).filter(|decision| !decision.is_ok());
@@ -66,24 +69,25 @@ impl AuditTrail {
             AuditFact::Refused { request, decision } => {
                 let fields = match request {
                     Some(ladder) => Fields::of_ladder(ladder, epoch),
-                    None => Fields::of_refusal(decision),
+                    None => Fields::of_refusal(decision).by(uid),
                 };
                 let line = Line { pid, fields, ..Line::default() };
                 let op = if request.is_some() && may_decide(decision) { "reserve" } else { "refused" };
                 self.write(&mut text, (audited.at, op), line, Some(decision));
             }
             AuditFact::Renegotiating { id, flowspecs } => {
-                let fields = Fields::of_renegotiation(id, flowspecs, Some("begun"));
+                let fields = Fields::of_renegotiation(id, flowspecs, Some("begun")).by(uid);
                 self.write(&mut text, (audited.at, "renegotiate"), Line::with(fields), None);
             }
             AuditFact::Renegotiated { id, flowspecs, decision } => {
                 let step = if flowspecs.is_some() { "finished" } else { "abandoned" };
                 let flowspecs = flowspecs.as_deref().copied().unwrap_or_default();
-                let fields = Fields::of_renegotiation(id, &flowspecs, Some(step));
+                let fields = Fields::of_renegotiation(id, &flowspecs, Some(step)).by(uid);
                 self.write(&mut text, (audited.at, "renegotiate"), Line::with(fields), Some(decision));
             }
             AuditFact::TakenBack { id } => {
-                self.write(&mut text, (audited.at, "release"), Line::with(Fields::of_flow(id)), None);
+                let fields = Fields::of_flow(id).by(uid);
+                self.write(&mut text, (audited.at, "release"), Line::with(fields), None);
             }
             AuditFact::Reinstated { ids, .. } => self.reinstated(&mut text, audited.at, ids),
             AuditFact::Ended { ids } => {
@@ -96,6 +100,11 @@ impl AuditTrail {
             AuditFact::Programmed { interface, programmed } => {
                 let fields = Fields::of_tree(interface, *programmed);
                 self.write(&mut text, (audited.at, "link"), Line::with(fields), None);
+            }
+            AuditFact::Failed { method, id, error, problem, client } => {
+                let fields = Fields::of_failure(method, id.as_deref(), (error, problem)).by(client.uid);
+                let line = Line { pid: client.pid, fields, ..Line::default() };
+                self.write(&mut text, (audited.at, "failed"), line, None);
             }
             AuditFact::Reloaded(policy) => {
                 self.policy = PolicyName::of(policy);
@@ -117,16 +126,18 @@ impl AuditTrail {
                 self.held(&mut text, (at, "link"), Fields::of_tree(interface, programmed), None);
             }
         }
-        for (request, _) in live.groups.values() {
-            self.held(&mut text, (at, "group"), Fields::of_group(request), None);
+        for group in live.groups.values() {
+            let fields = Fields::of_group(&group.request).by(group.uid);
+            self.held(&mut text, (at, "group"), fields, None);
         }
         let epoch = self.epoch;
         for flow in live.flows() {
             let ladder = remaining(flow, at);
             self.held(&mut text, (at, "reserve"), Fields::of_ladder(&ladder, epoch), flow.pid);
         }
-        for (request, _) in live.groups.values().filter(|(_, closing)| *closing) {
-            self.held(&mut text, (at, "ungroup"), Fields::of_flow(&request.id), None);
+        for group in live.groups.values().filter(|group| group.is_closing) {
+            let fields = Fields::of_flow(&group.request.id).by(group.uid);
+            self.held(&mut text, (at, "ungroup"), fields, None);
         }
         for ((interface, direction), capacity) in &live.capacities {
             self.held(
