@@ -239,10 +239,18 @@ impl Decision {
         self.enforced().is_some_and(|enforced| enforced.lacking.contains(&Lack::Reservation))
     }
 
-    /// The daemon is back, and has granted the reservation. The interface of its class in the kernel is not known here.
+    /// Whether the daemon is still to grant the reservation: it was not there, or the flow was admitted within a
+    /// [slice](Enforced::slice) a moment ago.
+    pub fn is_unconfirmed(&self) -> bool {
+        let is_unconfirmed = |lack: &Lack| matches!(lack, Lack::Reservation | Lack::Confirmation);
+        self.enforced().is_some_and(|enforced| enforced.lacking.iter().any(is_unconfirmed))
+    }
+
+    /// The daemon is back, or has answered, and has granted the reservation. The interface of its class in the kernel is not known
+    /// here.
     pub fn reserved_later(&mut self) {
         if let Some(enforced) = self.enforced_mut() {
-            enforced.lacking.retain(|lack| *lack != Lack::Reservation);
+            enforced.lacking.retain(|lack| !matches!(lack, Lack::Reservation | Lack::Confirmation));
         }
     }
 
@@ -313,6 +321,8 @@ struct EnforcedRecord<'a> {
     receiving_class: Option<&'a KernelClass>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slice: Option<&'a str>,
 }
 
 impl<'a> From<&'a Enforced> for EnforcedRecord<'a> {
@@ -324,6 +334,7 @@ impl<'a> From<&'a Enforced> for EnforcedRecord<'a> {
             receiving: enforced.receiving,
             receiving_class: enforced.receiving_class.as_ref(),
             lacking: enforced.lacking_text(),
+            slice: enforced.slice.as_deref(),
         }
     }
 }

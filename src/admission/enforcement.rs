@@ -20,6 +20,9 @@ pub struct Enforced {
     pub receiving_class: Option<KernelClass>,
     /// What is reserved and not enforced.
     pub lacking: Vec<Lack>,
+    /// The slice of its client within which the flow was admitted: the id of the group.
+    #[serde(default)]
+    pub slice: Option<String>,
 }
 
 /// A part of a reservation that is not enforced.
@@ -39,6 +42,9 @@ pub enum Lack {
     /// Nothing is reserved: the daemon is not there, and the policy's `degrade` lets the flow go on without it.
     #[error("nothing is reserved: the daemon cannot be reached")]
     Reservation,
+    /// Its client has admitted it within a slice, and the daemon has not answered yet.
+    #[error("the daemon has not confirmed it yet")]
+    Confirmation,
 }
 
 impl Enforced {

@@ -350,7 +350,7 @@ impl Inner {
             self.apply(&admitted, &mut reservation)?;
         }
         let (id, reserved) = (reservation.id().to_owned(), reservation.state());
-        let is_reserved_later = decision.lacks_reservation();
+        let is_reserved_later = decision.is_unconfirmed();
         request.hold(reservation, decision.clone());
         // After it is held, since it may be admitted on another interface from then on.
         self.host.engine.connected(&id);

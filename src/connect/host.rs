@@ -9,7 +9,8 @@ use flowspec::{Qos, Rate};
 use super::error::ConnectError;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::engine::{
-    Admitted, Answer, DaemonSocket, Engine, Events, InterfaceReport, LocalEngine, RemoteEngine,
+    Admitted, Answer, DaemonError, DaemonSocket, Engine, Events, InterfaceReport, LocalEngine, RemoteEngine,
+    Slice, SliceRequest,
 };
 use crate::linux::RouteQuery;
 use crate::policy::{GroupMode, Policy};
@@ -61,13 +62,13 @@ use crate::policy::{GroupMode, Policy};
 #[derive(Clone)]
 pub struct Host {
     pub(super) engine: Arc<dyn Engine>,
-    /// The control socket, where the engine is that of the daemon.
-    daemon: Option<Arc<Path>>,
+    /// The same where it is that of the daemon.
+    daemon: Option<Arc<RemoteEngine>>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("daemon", &self.daemon).finish_non_exhaustive()
+        f.debug_struct("Host").field("daemon", &self.daemon()).finish_non_exhaustive()
     }
 }
 
@@ -109,9 +110,7 @@ impl Host {
     ///
     /// - **Errors**: the daemon is not there, or does not answer within five seconds.
     pub async fn connect_daemon(socket: impl Into<PathBuf>) -> Result<Self, ConnectError> {
-        let engine = RemoteEngine::connect(socket).await?;
-        let daemon = Some(Arc::from(engine.socket()));
-        Ok(Self { engine, daemon })
+        Ok(Self::by_daemon(RemoteEngine::connect(socket).await?))
     }
 
     /// The same for a program that has a policy of its own: `degrade` of its `[daemon]` says what flows get while the daemon is
@@ -124,9 +123,11 @@ impl Host {
         socket: impl Into<PathBuf>,
         policy: &Policy,
     ) -> Result<Self, ConnectError> {
-        let engine = RemoteEngine::connect_under(socket, policy).await?;
-        let daemon = Some(Arc::from(engine.socket()));
-        Ok(Self { engine, daemon })
+        Ok(Self::by_daemon(RemoteEngine::connect_under(socket, policy).await?))
+    }
+
+    fn by_daemon(engine: Arc<RemoteEngine>) -> Self {
+        Self { engine: Arc::clone(&engine) as Arc<dyn Engine>, daemon: Some(engine) }
     }
 
     /// A client of the daemon where there is one, else an engine in this process under this policy: [`daemon`](Self::daemon)
@@ -163,7 +164,28 @@ impl Host {
 
     /// The control socket of the daemon whose engine this is; `None` for an engine that runs in this process.
     pub fn daemon(&self) -> Option<&Path> {
-        self.daemon.as_deref()
+        self.daemon.as_deref().map(RemoteEngine::socket)
+    }
+
+    /// Reserves room for flows that are alike, by the daemon: from then on each of them is admitted at once, and the daemon is told
+    /// without waiting for its answer. That is for programs that begin many flows, and for those whose flows must not wait for
+    /// a daemon that is busy. [`Slice`] has an example.
+    ///
+    /// A request is for the slice if it asks for the same, and its packets leave by the slice's interface; while the slice is full, it
+    /// goes to the daemon as without one. The decision of a flow within a slice names it
+    /// ([`Enforced::slice`](crate::admission::Enforced::slice)), and until the daemon has answered, its class is not known
+    /// ([`Lack::Confirmation`](crate::admission::Lack::Confirmation)): its packets are shaped in user space, and leave by the
+    /// default class of the interface.
+    ///
+    /// - **Errors**: the refusal; a request that is for no slice; the engine runs in this process, or the daemon is not there.
+    pub async fn slice(&self, request: SliceRequest) -> Result<Slice, ConnectError> {
+        match &self.daemon {
+            Some(engine) => Ok(Slice::request(engine, request).await?),
+            None => {
+                let problem = "the engine runs in this process, and its requests wait for no daemon";
+                Err(ConnectError::Daemon(DaemonError::NoSlice { problem }))
+            }
+        }
     }
 
     /// The state of every interface that has been seen, with what the kernel counts.

@@ -171,7 +171,9 @@ mod host;
 mod listener;
 mod plan;
 
-pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
+pub use crate::engine::{
+    Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, Slice, SliceRequest, What,
+};
 pub use adopt::{Adopt, IntoSocket};
 pub use connection::{Connection, SharedTcpStream};
 pub use connector::Connector;

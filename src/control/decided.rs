@@ -127,6 +127,7 @@ mod tests {
                 receiving: false,
                 receiving_class: None,
                 lacking: vec![Lack::ReceivingClass(NotProgrammed::NotSeen)],
+                slice: None,
             });
             let decided = Decided::new(decision.clone(), None, true).unwrap();
             let text = serde_json::to_string(&decided).unwrap();

@@ -11,20 +11,7 @@ use crate::linux::{Link, RouteQuery};
 impl LocalEngine {
     /// The link by which packets leave.
     pub(super) async fn link(&self, query: RouteQuery) -> Result<Arc<Link>, EngineError> {
-        let query = match self.routes.asked(query) {
-            Some(query) => query,
-            None => {
-                let use_ports = self.kernel.routes_use_ports().await?;
-                self.routes.keep_use_of_ports(use_ports);
-                if use_ports { query } else { query.without_ports() }
-            }
-        };
-        if let Some(link) = self.routes.get(&query) {
-            return Ok(link);
-        }
-        let link = Arc::new(self.under_known_name(self.kernel.route(query).await?));
-        self.routes.keep(query, Arc::clone(&link));
-        Ok(link)
+        Ok(self.routes.find(&*self.kernel, query, |link| self.under_known_name(link)).await?)
     }
 
     /// The link by which the packets of a request leave: the one that it names, else the route's.

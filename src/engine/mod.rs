@@ -120,7 +120,7 @@ pub use peer::{PeerSocket, WithDescriptor};
 pub use pending::PendingReservation;
 pub use queues::MOST_QUEUED_REQUESTS;
 pub use reload::FlowReport;
-pub use remote::{DaemonError, DaemonSocket, RemoteEngine};
+pub use remote::{DaemonError, DaemonSocket, RemoteEngine, Slice, SliceRequest};
 pub use report::{ClassReport, InterfaceReport, SentOfReserved};
 pub use request::{ReceivedPackets, Rendition, ReservationRequest};
 pub use reservation::{AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage};

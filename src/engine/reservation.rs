@@ -99,12 +99,19 @@ pub struct ReservationState {
     on_loss: Mutex<Option<OnLoss>>,
     begun: OnceLock<Admitted>,
     on_begin: Mutex<Option<OnBegin>>,
-    on_move: Mutex<Option<OnMove>>,
+    on_move: Mutex<Moves>,
 }
 
 type OnLoss = Box<dyn FnOnce(&Lost) + Send>;
 type OnBegin = Box<dyn FnOnce(&Admitted) + Send>;
 type OnMove = Arc<dyn Fn(&Answer) + Send + Sync>;
+
+/// What is called when a flow is set up anew, and what it has missed: the last answer that came before it was there.
+#[derive(Default)]
+struct Moves {
+    notify: Option<OnMove>,
+    missed: Option<Answer>,
+}
 
 impl ReservationState {
     /// Why the reservation is lost; `None` while it stands.
@@ -136,17 +143,33 @@ impl ReservationState {
     /// sends it to the class that it has there. The call comes from the engine's task and must not block. A flow whose owner
     /// has not called this loses its reservation instead.
     pub fn on_move(&self, notify: impl Fn(&Answer) + Send + Sync + 'static) {
-        *self.on_move.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(notify));
+        let notify: OnMove = Arc::new(notify);
+        let missed = {
+            let mut moves = self.on_move.lock().unwrap_or_else(PoisonError::into_inner);
+            moves.notify = Some(Arc::clone(&notify));
+            moves.missed.take()
+        };
+        if let Some(answer) = missed {
+            notify(&answer);
+        }
     }
 
     /// Whether its owner has called [`on_move`](Self::on_move).
     pub(super) fn is_movable(&self) -> bool {
-        self.on_move.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.on_move.lock().unwrap_or_else(PoisonError::into_inner).notify.is_some()
     }
 
-    /// The flow is admitted on another interface: the decision, and how its flow is to be set up.
+    /// The flow is admitted on another interface, or by the daemon, which was not there or had not answered: the decision, and
+    /// how its flow is to be set up. Its owner gets it as soon as it has called [`on_move`](Self::on_move).
     pub fn moved(&self, answer: Answer) {
-        let notify = self.on_move.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let notify = {
+            let mut moves = self.on_move.lock().unwrap_or_else(PoisonError::into_inner);
+            if moves.notify.is_none() {
+                moves.missed = Some(answer);
+                return;
+            }
+            moves.notify.clone()
+        };
         if let Some(notify) = notify {
             notify(&answer);
         }

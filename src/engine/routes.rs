@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock;
-use crate::linux::{Link, RouteQuery};
+use super::kernel::Kernel;
+use crate::failure::KernelFailure;
+use crate::linux::{Link, Netlink, RouteQuery};
 
 /// The link by which each peer is reached, as the kernel answered a moment ago.
 #[derive(Clone, Default)]
@@ -18,6 +20,26 @@ struct CachedRoutes {
     routes: HashMap<RouteQuery, CachedRoute>,
     /// Whether routes depend on ports, and when the kernel was asked.
     use_ports: Option<(Instant, bool)>,
+}
+
+/// The routes of this thread's network namespace, for a process whose engine is another one's.
+pub(super) struct LocalRoutes {
+    netlink: Netlink,
+    cache: RouteCache,
+}
+
+impl LocalRoutes {
+    /// - **Errors**: netlink cannot be opened.
+    pub(super) fn open() -> Result<Self, KernelFailure> {
+        Ok(Self { netlink: Netlink::open()?, cache: RouteCache::default() })
+    }
+
+    /// The number of the link by which packets leave.
+    ///
+    /// - **Errors**: no route; the kernel's.
+    pub(super) async fn link(&self, query: RouteQuery) -> Result<u32, KernelFailure> {
+        Ok(self.cache.find(&self.netlink, query, |link| link).await?.index)
+    }
 }
 
 struct CachedRoute {
@@ -52,6 +74,31 @@ impl RouteCache {
         let cached = self.lock();
         let route = cached.routes.get(query)?;
         (clock::now().duration_since(route.found) < LIFETIME).then(|| Arc::clone(&route.link))
+    }
+
+    /// The link by which packets leave, which the kernel is asked for where that is not known; under a name of the caller's.
+    ///
+    /// - **Errors**: no route; the kernel's.
+    pub(super) async fn find(
+        &self,
+        kernel: &dyn Kernel,
+        query: RouteQuery,
+        named: impl Fn(Link) -> Link + Send,
+    ) -> Result<Arc<Link>, KernelFailure> {
+        let query = match self.asked(query) {
+            Some(query) => query,
+            None => {
+                let use_ports = kernel.routes_use_ports().await?;
+                self.keep_use_of_ports(use_ports);
+                if use_ports { query } else { query.without_ports() }
+            }
+        };
+        if let Some(link) = self.get(&query) {
+            return Ok(link);
+        }
+        let link = Arc::new(named(kernel.route(query).await?));
+        self.keep(query, Arc::clone(&link));
+        Ok(link)
     }
 
     /// Links have changed: the kernel is asked again.

@@ -313,6 +313,11 @@ pub enum Loss {
     Stalled,
     /// The daemon that granted it has ended, and the next one has refused it.
     EngineGone,
+    /// Its client has admitted it within a slice, and the daemon has refused it.
+    Unconfirmed {
+        /// Why; `None` where the daemon answered with an error.
+        reason: Option<Reason>,
+    },
     /// The kernel sends its packets by another interface, on which it is refused.
     Rerouted {
         /// The interface by which its packets leave now.
@@ -383,7 +388,9 @@ impl Loss {
             Self::Shed | Self::LinkGone => Wsa::QosAdmissionFailure,
             Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
             Self::NotEnforced { .. } => Wsa::QosTrafficCtrlError,
-            Self::EngineGone | Self::Rerouted { .. } | Self::NoRoute { .. } => Wsa::QosAdmissionFailure,
+            Self::EngineGone | Self::Unconfirmed { .. } | Self::Rerouted { .. } | Self::NoRoute { .. } => {
+                Wsa::QosAdmissionFailure
+            }
         }
     }
 }
@@ -418,6 +425,14 @@ impl fmt::Display for Lost {
             Loss::EngineGone => write!(
                 f,
                 "{interface}: the reservation of {id} ended with the daemon, and the next one has refused it"
+            ),
+            Loss::Unconfirmed { reason: Some(reason) } => write!(
+                f,
+                "{interface}: {id} was admitted within a slice, and the daemon has refused it: {reason}"
+            ),
+            Loss::Unconfirmed { reason: None } => write!(
+                f,
+                "{interface}: {id} was admitted within a slice, and the daemon has answered with an error"
             ),
             Loss::Rerouted { to, reason: Some(reason) } => write!(
                 f,

@@ -364,6 +364,7 @@ impl Manager {
             receiving: grant.tspec.receiving.is_some(),
             receiving_class: None,
             lacking,
+            slice: None,
         }
     }
 }

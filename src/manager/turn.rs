@@ -139,7 +139,7 @@ impl Turn {
                 Event::FlowRerouted(FlowRerouted { flow: held(), to: Some(to.clone()) })
             }
             // Recorded when it was requested on the other interface. A manager that has ended records nothing.
-            Loss::Rerouted { .. } | Loss::EngineGone => return,
+            Loss::Rerouted { .. } | Loss::EngineGone | Loss::Unconfirmed { .. } => return,
         };
         events.push(Recorded { at: self.now, event });
     }

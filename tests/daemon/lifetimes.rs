@@ -183,6 +183,9 @@ fn holder() {
         std::io::stdin().read_line(&mut String::new()).unwrap();
         return;
     }
+    if name == "slice" {
+        return super::slices::hold_slice(socket);
+    }
     let mut client = Client::connect(&socket);
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     for number in 0..8 {

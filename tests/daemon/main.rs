@@ -28,6 +28,7 @@ mod program;
 mod recovery;
 mod refused;
 mod service;
+mod slices;
 mod soak;
 mod threats;
 #[path = "../syscalls/tracer.rs"]

@@ -29,6 +29,12 @@ pub enum DaemonError {
         /// The kind of the operation.
         operation: OperationKind,
     },
+    /// There is no slice for such flows.
+    #[error("no slice: {problem}")]
+    NoSlice {
+        /// What is to be changed, as text.
+        problem: &'static str,
+    },
 }
 
 impl DaemonError {
@@ -41,7 +47,7 @@ impl DaemonError {
     pub fn wsa(&self) -> Wsa {
         match self {
             Self::Unreachable(_) | Self::Disconnected { .. } => Wsa::Enetdown,
-            Self::NoCall { .. } => Wsa::Einval,
+            Self::NoCall { .. } | Self::NoSlice { .. } => Wsa::Einval,
             Self::Answered(error) => answered(error),
         }
     }

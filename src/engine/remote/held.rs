@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Flowspec};
 use tokio::sync::oneshot;
 
+use super::slices::HeldSlice;
 use crate::admission::Decision;
 use crate::control::ReserveCall;
 use crate::engine::reservation::{AttachedSocket, ReservationState};
@@ -38,8 +39,12 @@ pub(super) struct HeldFlow {
     pub(super) is_connected: bool,
     /// Its socket, once that is known.
     pub(super) socket: Option<AttachedSocket>,
-    /// It was granted while the daemon was not there: nothing is reserved yet.
+    /// It was granted while the daemon was not there, or within a slice: the daemon has not granted it yet.
     pub(super) is_without_daemon: bool,
+    /// The slice that it was admitted in.
+    pub(super) slice: Option<Arc<HeldSlice>>,
+    /// Its socket is attached as soon as the daemon has granted it: nothing waits for that.
+    pub(super) is_attached: bool,
 }
 
 /// A request without an answer, which a loss may overtake.
@@ -66,11 +71,44 @@ impl HeldFlows {
         }
     }
 
-    /// The client has ended it.
-    pub(super) fn remove(&self, id: &str) {
+    /// The client has ended it. Returns the slice that it was admitted in.
+    pub(super) fn remove(&self, id: &str) -> Option<Arc<HeldSlice>> {
         let mut table = self.lock();
-        table.flows.remove(id);
         table.attaching.remove(id);
+        table.flows.remove(id)?.slice
+    }
+
+    /// It was admitted in this slice.
+    pub(super) fn in_slice(&self, id: &str, slice: &Arc<HeldSlice>) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            flow.slice = Some(Arc::clone(slice));
+        }
+    }
+
+    /// The slice that a flow was admitted in.
+    pub(super) fn slice(&self, id: &str) -> Option<Arc<HeldSlice>> {
+        self.lock().flows.get(id)?.slice.clone()
+    }
+
+    /// Whether the daemon is to be told of the socket of a flow. That of a flow in a slice was said before the daemon has
+    /// granted the flow, and is not said again then.
+    pub(super) fn is_to_attach(&self, id: &str) -> bool {
+        match self.lock().flows.get_mut(id) {
+            Some(flow) if flow.slice.is_some() => !std::mem::replace(&mut flow.is_attached, true),
+            _ => true,
+        }
+    }
+
+    /// The socket of a flow is to be attached anew.
+    pub(super) fn attach_again(&self, id: &str) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            flow.is_attached = false;
+        }
+    }
+
+    /// A flow that the daemon has not granted yet.
+    pub(super) fn unconfirmed(&self, id: &str) -> Option<HeldFlow> {
+        self.lock().flows.get(id).filter(|flow| flow.is_without_daemon).cloned()
     }
 
     /// The daemon is asked to attach the socket of a flow, and answers by this.

@@ -26,6 +26,7 @@
 
 mod absence;
 mod calls;
+mod client_slice;
 mod connection;
 mod daemon_socket;
 mod error;
@@ -33,8 +34,10 @@ mod fallback;
 mod held;
 mod peers;
 mod remote_engine;
+mod slices;
 mod streams;
 
+pub use client_slice::{Slice, SliceRequest};
 pub use daemon_socket::DaemonSocket;
 pub use error::DaemonError;
 pub use remote_engine::RemoteEngine;

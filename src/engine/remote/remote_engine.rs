@@ -1,11 +1,12 @@
 //! The engine that a client uses: connects, connects again, and keeps what it holds.
 
 mod backend;
+mod within_slice;
 
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use flowspec::{Both, Flowspec, Moment};
@@ -19,6 +20,7 @@ use super::connection::{DaemonConnection, OnReply, failure};
 use super::error::DaemonError;
 use super::fallback::NOWHERE;
 use super::held::{HeldFlow, HeldFlows};
+use super::slices::Slices;
 use super::{calls, peers, streams};
 use crate::admission::{Decision, NotProgrammed, Operation, Reason};
 use crate::control::{
@@ -33,6 +35,7 @@ use crate::engine::pending::PendingReservation;
 use crate::engine::report::InterfaceReport;
 use crate::engine::request::{ReceivedPackets, Rendition, ReservationRequest};
 use crate::engine::reservation::{AttachedSocket, Granted, Reservation, ReservationState, Usage};
+use crate::engine::routes::LocalRoutes;
 use crate::engine::waiters::WaitingFlows;
 use crate::engine::watches::Watches;
 use crate::kernel::KernelClass;
@@ -53,6 +56,9 @@ pub struct RemoteEngine {
     /// One attempt to connect at a time.
     connecting: tokio::sync::Mutex<()>,
     held: HeldFlows,
+    slices: Slices,
+    /// The routes of flows in slices, since the first slice.
+    routes: OnceLock<LocalRoutes>,
     waiters: WaitingFlows,
     watches: Watches,
     clock: ManagerClock,
@@ -119,6 +125,8 @@ impl RemoteEngine {
             connection: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             held: HeldFlows::default(),
+            slices: Slices::default(),
+            routes: OnceLock::new(),
             waiters: WaitingFlows::default(),
             watches: Watches::new(Arc::clone(&wake)),
             clock: ManagerClock::start(),
@@ -146,7 +154,7 @@ impl RemoteEngine {
         &self.path
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         self.clock.now()
     }
 
@@ -186,13 +194,16 @@ impl RemoteEngine {
                 connection.close();
                 return Err(error.into());
             }
+            let slices = self.make_slices_again(&connection);
             let reserved = self.reserve_again(&connection).await;
+            slices.await;
             *lock(&self.connection) = Some(Arc::clone(&connection));
             self.absence.connected();
             // Those that were released meanwhile had no connection to say so.
             for id in reserved.into_iter().filter(|id| !self.held.contains(id)) {
                 self.send(calls::release(id, Usage::default(), false));
             }
+            self.release_again();
             self.waiters.notify_all();
             Ok(connection)
         })
@@ -222,8 +233,9 @@ impl RemoteEngine {
             let stands = match calls::decided(answer.await) {
                 Ok(DecidedCall { admitted: Some(admitted), epoch, decision }) => {
                     self.held.granted_by(&id, epoch);
+                    self.held.attach_again(&id);
                     if flow.is_without_daemon {
-                        self.held.reserved(&id, (admitted, decision));
+                        self.granted_later(&id, (admitted, decision));
                     }
                     true
                 }
@@ -275,6 +287,7 @@ impl RemoteEngine {
             ClientNotice::Lost { lost } => self.lose(lost),
             ClientNotice::Begun { id, admitted } => self.held.begin(&id, *admitted),
             ClientNotice::Moved { id, details, admitted } => {
+                self.held.attach_again(&id);
                 self.held.moved(&id, Answer { decision: details.0, admitted: Some(*admitted) });
             }
             ClientNotice::Capacity { id } => {
@@ -283,6 +296,7 @@ impl RemoteEngine {
                 }
             }
             ClientNotice::Overcommitted { interface, over } => {
+                self.slices.overcommitted(&interface, over);
                 let subscribers = lock(&self.subscribers).clone();
                 subscribers.iter().for_each(|notify| notify(&interface, over));
             }
@@ -291,6 +305,9 @@ impl RemoteEngine {
 
     fn lose(&self, lost: Lost) {
         let (id, why) = (lost.id.clone(), lost.why.clone());
+        if let Some(slice) = self.held.slice(&id) {
+            slice.left(&id, self.now());
+        }
         if let Some(state) = self.held.state(&id) {
             self.held.lose(lost);
             self.watches.lost(&state, &why);
@@ -302,7 +319,8 @@ impl RemoteEngine {
     /// The peer of a flow is gone or takes no data: its reservation ends.
     fn lose_peer(&self, id: &str, why: Loss) {
         let Some(state) = self.held.state(id) else { return };
-        self.send(calls::release(id.to_owned(), state.usage(), why == Loss::Dead));
+        let slice = self.held.slice(id);
+        self.send_release((id, slice), calls::release(id.to_owned(), state.usage(), why == Loss::Dead));
         self.held.take(id, why.clone());
         self.watches.lost(&state, &why);
     }
@@ -315,7 +333,7 @@ impl RemoteEngine {
     }
 
     /// Sends a call and waits for its reply.
-    async fn call(&self, request: MethodCall) -> Result<Reply, EngineError> {
+    pub(super) async fn call(&self, request: MethodCall) -> Result<Reply, EngineError> {
         Ok(self.connection().await?.asked(&request).await?)
     }
 
@@ -349,7 +367,9 @@ impl RemoteEngine {
             interface,
             is_connected: false,
             socket: None,
-            is_without_daemon: decision.lacks_reservation(),
+            is_without_daemon: decision.is_unconfirmed(),
+            slice: None,
+            is_attached: false,
         };
         self.held.insert(&id, flow);
         Ok(Granted { admitted, decision, reservation: Reservation::new(engine, id, state) })
@@ -441,6 +461,9 @@ impl Engine for RemoteEngine {
 
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>> {
         Box::pin(async move {
+            if let Some(granted) = self.within_slice(&request).await {
+                return Ok(granted);
+            }
             let connection = match self.connection_for_request().await {
                 Ok(connection) => connection,
                 Err(error) => return self.without_daemon(&request, error),
@@ -500,6 +523,9 @@ impl Engine for RemoteEngine {
         flowspecs: Both<Option<Flowspec>>,
     ) -> EngineFuture<'_, Result<Answer, EngineError>> {
         Box::pin(async move {
+            if let Some(slice) = self.held.slice(&id) {
+                slice.renegotiating(&id);
+            }
             let answer = calls::answer(Ok(self.call(calls::renegotiate(id.clone(), flowspecs)).await?))?;
             if answer.admitted.is_some() {
                 self.held.renegotiated(&id, flowspecs);

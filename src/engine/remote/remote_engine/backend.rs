@@ -21,21 +21,20 @@ impl ReservationBackend for RemoteEngine {
     }
 
     fn release(&self, id: String, lingering: Lingering, usage: Usage) {
-        self.held.remove(&id);
-        let release = calls::release(id, usage, false);
-        if matches!(lingering, Lingering::Nothing) {
-            return self.send(release);
-        }
-        let Some(engine) = self.me.upgrade() else { return self.send(release) };
+        let slice = self.held.remove(&id);
+        let release = calls::release(id.clone(), usage, false);
+        let Some(engine) = self.me.upgrade().filter(|_| !matches!(lingering, Lingering::Nothing)) else {
+            return self.send_release((&id, slice), release);
+        };
         self.runtime.spawn(async move {
             lingering.finish().await;
-            engine.send(release);
+            engine.send_release((&id, slice), release);
         });
     }
 
     fn peer_gone(&self, id: String, usage: Usage) {
-        self.held.remove(&id);
-        self.send(calls::release(id, usage, true));
+        let slice = self.held.remove(&id);
+        self.send_release((&id, slice), calls::release(id.clone(), usage, true));
     }
 
     fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
@@ -51,7 +50,7 @@ impl ReservationBackend for RemoteEngine {
     }
 
     fn attach(&self, id: &str, socket: AttachedSocket) {
-        if let Some(connection) = self.open_connection() {
+        if let Some(connection) = self.open_connection().filter(|_| self.held.is_to_attach(id)) {
             let (reply, answered) = oneshot::channel();
             self.held.attaching(id, answered);
             // Nothing may wait for it.
@@ -65,7 +64,10 @@ impl ReservationBackend for RemoteEngine {
 
     fn attached<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(answered) = self.held.take_attaching(id) {
+            // A flow in a slice waits for nothing.
+            if let Some(answered) = self.held.take_attaching(id)
+                && self.held.slice(id).is_none()
+            {
                 // A daemon that does not answer, or is gone, holds up no flow: its socket is attached later, or never.
                 let _ = tokio::time::timeout(PATIENCE, answered).await;
             }
