@@ -1,5 +1,5 @@
-//! A reservation and its release through the daemon, beside the same in the client's process: user-space mode, so that the
-//! kernel's answers do not count.
+//! An admission through the daemon, beside one in the client's process: user-space mode, so that the kernel's answers do not
+//! count. Each flow is released before the next one. Then connections of UDP sockets, each by a request and within a slice.
 //!
 //! ```text
 //! cargo bench --bench daemon
@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
@@ -17,14 +17,18 @@ use std::time::{Duration, Instant};
 
 use common::Daemon;
 use flowspec::{Bytes, Flowspec, Qos, Rate};
-use gqos::connect::{Ask, Host, ReservationRequest};
+use gqos::connect::{Ask, Host, ReservationRequest, Slice, SliceRequest};
 use gqos::policy::{Policy, Protocol, Subject};
 use tokio::runtime::{Builder, Runtime};
 
-const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\negress = { capacity = \"10 Gbit/s\", reservable = \"80%\" }\n";
+const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\negress = { capacity = \"10 Gbit/s\", reservable = \"80%\" }\n[daemon]\ncalls_per_second = 1000000\n";
 
 const SAMPLES: usize = 20_000;
 const CLIENTS: usize = 8;
+
+/// Connections in all, and how many there are at once.
+const CONNECTIONS: usize = 4_000;
+const AT_ONCE: usize = 200;
 
 fn main() {
     let runtime = runtime();
@@ -43,8 +47,39 @@ fn main() {
     let _daemon = Daemon(command.spawn().unwrap());
     let remote = runtime.block_on(connect(&socket));
     report("by the daemon, 1 client", &mut sample(&runtime, &remote, SAMPLES));
+    report("connections by requests", &mut connections(&runtime, &remote, None));
+    let slice = SliceRequest::new(&ask(), u32::try_from(AT_ONCE).unwrap(), IpAddr::from(Ipv4Addr::LOCALHOST));
+    let slice = runtime.block_on(remote.slice(slice)).unwrap();
+    report("connections within a slice", &mut connections(&runtime, &remote, Some(&slice)));
+    drop(slice);
     runtime.block_on(remote.stop());
     several(&socket);
+}
+
+/// The times to connect a UDP socket with a reservation.
+fn connections(runtime: &Runtime, host: &Host, slice: Option<&Slice>) -> Vec<Duration> {
+    let (peer, ask) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), ask());
+    runtime.block_on(async {
+        let mut times = Vec::with_capacity(CONNECTIONS);
+        while times.len() < CONNECTIONS {
+            let mut held = Vec::with_capacity(AT_ONCE);
+            for _ in 0..AT_ONCE {
+                let start = Instant::now();
+                held.push(host.connector().connect_udp(peer, &ask).await.unwrap());
+                times.push(start.elapsed());
+            }
+            let is_within = held.iter().all(|connection| {
+                let decision = connection.decision().unwrap();
+                decision.enforced().unwrap().slice.is_some()
+            });
+            assert_eq!(is_within, slice.is_some());
+            drop(held);
+            while slice.is_some_and(|slice| slice.flows() > 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        times
+    })
 }
 
 fn runtime() -> Runtime {
@@ -62,20 +97,24 @@ async fn connect(socket: &Path) -> Host {
     panic!("no daemon at {} after 10 s", socket.display());
 }
 
-fn request() -> ReservationRequest {
-    let flowspec = Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(16_384));
-    let subject = Subject { protocol: Protocol::Tcp, local_port: 0, peer: Ipv4Addr::LOCALHOST.into() };
-    ReservationRequest::new(Ask::qos(Qos::sending(flowspec)), subject)
+fn ask() -> Ask {
+    Ask::qos(Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(16_384))))
 }
 
-/// The times of reservations with their releases.
+fn request() -> ReservationRequest {
+    let subject = Subject { protocol: Protocol::Tcp, local_port: 0, peer: Ipv4Addr::LOCALHOST.into() };
+    ReservationRequest::new(ask(), subject)
+}
+
+/// The times of admissions. The releases between them do not count.
 fn sample(runtime: &Runtime, host: &Host, count: usize) -> Vec<Duration> {
     runtime.block_on(async {
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let start = Instant::now();
-            drop(host.reserve(request()).await.unwrap());
+            let granted = host.reserve(request()).await.unwrap();
             times.push(start.elapsed());
+            drop(granted);
         }
         times
     })
