@@ -5,10 +5,10 @@
 //!
 //! - Values: [`Plan`], how one direction is shaped, with its [`Framing`]; [`plan::Tokens`], a bucket's parameters.
 //! - Core: the [`Limiter`] interface; [`Bucket`], the exact one, which the adapters use; [`Governed`], the same on the
-//!   `governor` crate.
+//!   `governor` crate; [`Wheel`], which timers are due.
 //! - Adapters (feature `tokio`): [`Control`], the handle on a socket's shaping; [`Stream`] and [`Datagram`], which
-//!   take tokens from it; [`relay::Relay`], which moves data between two sockets within the kernel; [`sys`], the system
-//!   calls.
+//!   take tokens from it; [`relay::Relay`], which moves data between two sockets within the kernel; [`transfer`], threads
+//!   that send files and bytes to many sockets; [`sys`], the system calls.
 //! - Order of calls: [`Plan::new`] from a TSpec, [`Control::set`], then the adapters' reads and writes. A caller
 //!   without tokio's traits calls [`Control::acquire`], transfers, and calls [`Control::complete`].
 
@@ -20,6 +20,7 @@ pub mod governed;
 pub mod headers;
 pub mod limiter;
 pub mod plan;
+pub mod wheel;
 
 #[cfg(feature = "tokio")]
 pub mod clock;
@@ -45,6 +46,8 @@ pub mod sys;
 mod timer;
 #[cfg(feature = "tokio")]
 mod tokens;
+#[cfg(feature = "tokio")]
+pub mod transfer;
 
 pub use bucket::Bucket;
 pub use coupled::Coupled;
@@ -53,6 +56,7 @@ pub use governed::Governed;
 pub use headers::NoPayload;
 pub use limiter::{Deficit, Due, Limiter};
 pub use plan::{Framing, Plan};
+pub use wheel::Wheel;
 
 #[cfg(feature = "tokio")]
 pub use control::{Control, Credit};

@@ -100,6 +100,19 @@ const QUANTUM_LIMIT: u64 = 64 << 10;
 /// alone, every late wake-up would lower the rate.
 const PEAK_SLACK: Micros = Micros::new(2_000);
 
+/// Releases of a stream without a period are due at multiples of one of these, so that one wake-up serves several streams.
+const SLOTS: [Micros; 6] = [
+    Micros::new(8_000),
+    Micros::new(4_000),
+    Micros::new(2_000),
+    Micros::new(1_000),
+    Micros::new(500),
+    Micros::new(250),
+];
+
+/// A slot is at most this part of the time in which the bucket's free part fills, and of the time of a quantum.
+const SLOT_PART: u64 = 8;
+
 /// How late a coarse timer (a timing wheel with steps of a millisecond) may be.
 const COARSE_LATENESS: Micros = Micros::new(2_500);
 
@@ -194,6 +207,23 @@ impl Plan {
     /// The largest payload of a datagram: M without its headers.
     pub const fn largest_datagram(&self) -> u64 {
         self.max_sdu_size.get().saturating_sub(self.framing.header())
+    }
+
+    /// The multiple of time to which the releases of a stream may be put off; `None` where each is at a time of its own, as
+    /// those of streams with a period are, and of buckets for which every delay costs rate.
+    pub fn slot(&self) -> Option<Micros> {
+        if self.period.is_some() || !self.tolerates_coarse_timers() {
+            return None;
+        }
+        let tolerates = |tokens: Tokens, slot: Micros| {
+            let free = tokens.depth.saturating_sub(self.quantum).min(self.quantum);
+            let arrives = tokens.rate.bytes_in(slot).get();
+            arrives.saturating_mul(SLOT_PART) <= free.get()
+        };
+        let all = |slot: &Micros| {
+            tolerates(self.sustained, *slot) && self.peak.is_none_or(|peak| tolerates(peak, *slot))
+        };
+        SLOTS.into_iter().find(all)
     }
 
     /// Whether a timer with steps of a millisecond does not lower the flow's rate: each bucket can hold the tokens
@@ -321,6 +351,17 @@ mod tests {
         let mut peaked = plan(125_000, 65_536, UDP);
         peaked.peak = Some(Tokens { rate: Rate::new(250_000), depth: Bytes::new(6_000) });
         assert_eq!(peaked.batch(Segments { payload: 20 * 1316, segment: 1316 }).payload, 2 * 1316);
+    }
+
+    #[test]
+    fn a_slot_delays_a_release_by_an_eighth_of_what_its_bucket_tolerates() {
+        let slot = |rate, bucket| plan(rate, bucket, TCP).slot().map(Micros::get);
+        assert_eq!(slot(750_000, 65_536), None, "it has a period");
+        assert_eq!(slot(125_000, 1500), None, "a bucket of one packet");
+        // 64 KiB take 5.2 ms, and 655 us are an eighth of that.
+        assert_eq!(slot(12_500_000, 1_000_000), Some(500));
+        // 49.5 kB take 3.96 ms, and 495 us are an eighth of that.
+        assert_eq!(slot(12_500_000, 100_000), Some(250));
     }
 
     #[test]

@@ -1,15 +1,19 @@
-//! The system calls of this package: socket options that help a shaper, a timer finer than a millisecond, and pipes that
-//! move data from one socket to another.
+//! The system calls of this package: socket options that help a shaper, a timer finer than a millisecond, pipes that
+//! move data from one socket to another, and what a thread that sends to many sockets needs.
 //!
 //! The only file with `unsafe` code.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use flowspec::{Errno, Micros, Rate, Ratio, Timestamp};
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::Interest;
@@ -324,6 +328,191 @@ pub(crate) fn unread(socket: &impl AsFd) -> io::Result<usize> {
 pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     use nix::sys::socket::{MsgFlags, recv};
     Ok(recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Sends bytes without waiting, and gives how many the socket took.
+///
+/// - **Errors**: `WouldBlock`; those of the socket.
+pub(crate) fn send(socket: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    use nix::sys::socket::{MsgFlags, sendmsg};
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(sendmsg::<()>(socket.as_fd().as_raw_fd(), parts, &[], flags, None)?)
+}
+
+/// Sends a part of a file, and gives how many bytes the socket took: zero at the end of the file. Waits for the disk, and not
+/// for a socket that is non-blocking.
+///
+/// - **Errors**: `WouldBlock`; those of the socket and of the file.
+/// - **Source**: sendfile(2).
+pub(crate) fn send_file(socket: &impl AsFd, file: &impl AsFd, from: u64, most: usize) -> io::Result<usize> {
+    let mut from = i64::try_from(from).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(nix::sys::sendfile::sendfile64(socket, file, Some(&mut from), most)?)
+}
+
+/// What an [`Poller`] waits for beside time: a call of [`ring`](Self::ring) by another thread.
+#[derive(Debug)]
+pub(crate) struct Doorbell {
+    fd: EventFd,
+    is_rung: AtomicBool,
+}
+
+impl Doorbell {
+    /// - **Errors**: `eventfd`: no descriptors are left.
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        Ok(Self { fd: EventFd::from_flags(flags)?, is_rung: AtomicBool::new(false) })
+    }
+
+    /// Ends the wait of the poller, the present one or the next.
+    pub(crate) fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel) {
+            // It fails only for a counter that is at its end, and then it is rung already.
+            let _ = self.fd.write(1);
+        }
+    }
+
+    /// Whether it was rung since the last call. What was written before it was rung can be read after this call.
+    fn answer(&self) -> bool {
+        if !self.is_rung.load(Ordering::Acquire) {
+            return false;
+        }
+        // In this order, so that a ring in between is not lost.
+        let _ = self.fd.read();
+        self.is_rung.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Waits for many sockets, for a [`Doorbell`] and for a time, with one system call. Source: epoll(7).
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: Epoll,
+    events: Box<[EpollEvent]>,
+    /// Whether epoll_pwait2(2) is missing: Linux before 5.11, or a filter of system calls.
+    is_coarse: bool,
+}
+
+/// What has changed for a socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Readiness {
+    /// The key with which the socket was added.
+    pub(crate) key: u32,
+    /// It takes data again.
+    pub(crate) is_writable: bool,
+    /// It has an error.
+    pub(crate) has_error: bool,
+    /// Both of its directions have ended.
+    pub(crate) is_closed: bool,
+}
+
+impl Poller {
+    /// The events that one call returns.
+    const EVENTS: usize = 256;
+
+    /// The data of the doorbell's event; keys are smaller.
+    const DOORBELL: u64 = u64::MAX;
+
+    /// - **Errors**: `epoll_create1`, `epoll_ctl`: no descriptors are left.
+    pub(crate) fn new(doorbell: &Doorbell) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll
+            .add(&doorbell.fd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, Self::DOORBELL))?;
+        let events = vec![EpollEvent::empty(); Self::EVENTS].into_boxed_slice();
+        Ok(Self { epoll, events, is_coarse: false })
+    }
+
+    /// Waits for a socket from now on, whenever it takes data again or fails.
+    ///
+    /// - **Errors**: `epoll_ctl`.
+    pub(crate) fn add(&self, socket: &impl AsFd, key: u32) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(socket, EpollEvent::new(flags, u64::from(key)))?)
+    }
+
+    /// Waits for a socket no more.
+    pub(crate) fn remove(&self, socket: &impl AsFd) {
+        // It fails only for a socket that was not added.
+        let _ = self.epoll.delete(socket);
+    }
+
+    /// Waits for at most this long, `None` being for ever, and gives what has changed. Never returns early without a change.
+    ///
+    /// - **Errors**: `epoll_pwait2`.
+    pub(crate) fn wait(
+        &mut self,
+        doorbell: &Doorbell,
+        most: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = Readiness>> {
+        let count = match self.wait_once(most) {
+            Ok(count) => count,
+            Err(nix::errno::Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        doorbell.answer();
+        let of_sockets = self.events[..count].iter().filter(|event| event.data() != Self::DOORBELL);
+        Ok(of_sockets.map(|event| {
+            let has = |flag| event.events().contains(flag);
+            Readiness {
+                key: u32::try_from(event.data()).unwrap_or(u32::MAX),
+                is_writable: has(EpollFlags::EPOLLOUT),
+                has_error: has(EpollFlags::EPOLLERR),
+                is_closed: has(EpollFlags::EPOLLHUP),
+            }
+        }))
+    }
+
+    fn wait_once(&mut self, most: Option<Duration>) -> nix::Result<usize> {
+        use nix::errno::Errno;
+        if !self.is_coarse {
+            match self.wait_precisely(most) {
+                Err(Errno::ENOSYS | Errno::EPERM) => self.is_coarse = true,
+                result => return result,
+            }
+        }
+        // Rounded up: not early.
+        let millis = most.map(|most| most.as_nanos().div_ceil(1_000_000));
+        let timeout = millis.map_or(EpollTimeout::NONE, |millis| {
+            EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+        });
+        self.epoll.wait(&mut self.events, timeout)
+    }
+
+    /// epoll_pwait2(2), whose timeout has nanoseconds.
+    #[expect(unsafe_code, reason = "nix does not have this call")]
+    fn wait_precisely(&mut self, most: Option<Duration>) -> nix::Result<usize> {
+        let timeout = most.map(|most| *TimeSpec::from_duration(most).as_ref());
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let (events, room) = (self.events.as_mut_ptr(), self.events.len());
+        // SAFETY: `EpollEvent` is a transparent `epoll_event`, of which the kernel writes at most `room`; the time lives for
+        // the whole call; without a signal mask its size is not read.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.0.as_raw_fd(),
+                events,
+                room,
+                timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        nix::errno::Errno::result(count).map(|count| usize::try_from(count).unwrap_or(0))
+    }
+}
+
+/// Prepares a thread that only sends: signals, SIGPIPE of sendfile(2) among them, are left to other threads, and waits end
+/// when they should, not up to 50 us later.
+///
+/// - **Source**: pthread_sigmask(3), PR_SET_TIMERSLACK(2const).
+#[expect(unsafe_code, reason = "nix's features for this bring more than two calls")]
+pub(crate) fn prepare_sending_thread() {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset writes the whole set, which pthread_sigmask only reads; prctl takes no pointer for this option.
+    // None of them fails for these arguments.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64, 0_u64, 0_u64, 0_u64);
+    }
 }
 
 /// Datagrams of one size that leave with one system call; the last one may be shorter.

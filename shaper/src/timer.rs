@@ -10,6 +10,7 @@ use flowspec::Timestamp;
 use tokio::time::Sleep;
 
 use crate::clock;
+use crate::plan::Plan;
 use crate::sys::PreciseTimer;
 
 /// Both kinds of timer, each created when it is first needed.
@@ -23,6 +24,17 @@ pub(crate) struct Timer {
 pub(crate) struct TimedWait {
     pub(crate) until: Timestamp,
     pub(crate) precise: bool,
+}
+
+impl TimedWait {
+    /// The end of the wait for a flow with this plan where one thread serves many: with others that have the same
+    /// [slot](Plan::slot).
+    pub(crate) fn shared_end(self, plan: Option<&Plan>) -> Timestamp {
+        let Some(slot) = plan.and_then(Plan::slot) else { return self.until };
+        let slot = slot.get().saturating_mul(1000);
+        // Rounded up: never early.
+        Timestamp::from_nanos(self.until.as_nanos().div_ceil(slot).saturating_mul(slot))
+    }
 }
 
 impl Timer {
