@@ -14,7 +14,10 @@ use crate::host::{Core, Hosts, Process, SERVER, pause};
 pub(crate) enum Peer {
     /// Writes without any limit, for the least that a byte costs.
     Untimed,
+    /// A task for each stream.
     Gqos,
+    /// Files that the host's threads send.
+    GqosFile,
     /// `gqos proxy` in front of nginx without a limit.
     GqosProxy,
     Governor,
@@ -36,12 +39,13 @@ pub(crate) struct Running {
 const ORIGIN: u16 = 7999;
 const PORT: u16 = 8000;
 /// Longer than any measurement at any of the rates.
-const FILE: u64 = 64 << 30;
+pub(crate) const FILE: u64 = 64 << 30;
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Untimed,
         Self::Gqos,
+        Self::GqosFile,
         Self::GqosProxy,
         Self::Governor,
         Self::Pacing,
@@ -55,6 +59,7 @@ impl Peer {
         match self {
             Self::Untimed => "untimed",
             Self::Gqos => "gqos",
+            Self::GqosFile => "gqos-file",
             Self::GqosProxy => "gqos-proxy",
             Self::Governor => "governor",
             Self::Pacing => "pacing",
@@ -80,7 +85,9 @@ impl Peer {
             accepts(hosts, ORIGIN);
         }
         processes.push(match self {
-            Self::Untimed | Self::Gqos | Self::Governor | Self::Pacing => own(hosts, self.name(), load),
+            Self::Untimed | Self::Gqos | Self::GqosFile | Self::Governor | Self::Pacing => {
+                own(hosts, self.name(), load)
+            }
             Self::GqosProxy => gqos_proxy(hosts, here, load),
             Self::Nginx => nginx(hosts, here, (PORT, Some(load.rate)))?,
             Self::Lighttpd => lighttpd(hosts, here, load)?,

@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::Load;
 use crate::host::SERVER;
+use crate::peers::FILE;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n";
 /// What is written at once without a limit, and where a limiter has a quantum of its own.
@@ -31,14 +32,15 @@ pub(crate) fn run(arguments: &[String]) {
     runtime.block_on(async {
         let port = u16::try_from(port).unwrap();
         match arguments[0].as_str() {
-            "gqos" => gqos(load, port).await,
+            kind @ ("gqos" | "gqos-file") => gqos(kind == "gqos-file", load, port).await,
             kind => plain(kind.to_owned(), load, port).await,
         }
     });
 }
 
-/// Through the library: its listener reserves for each connection, in user space alone.
-async fn gqos(load: Load, port: u16) {
+/// Through the library: its listener reserves for each connection, in user space alone. A response is written by a task of
+/// its own, or is a file that the host's threads send.
+async fn gqos(is_file: bool, load: Load, port: u16) {
     let text = format!(
         "version = 1\n[interface.eth0]\negress = {{ capacity = \"100 Gbit/s\", reservable = \"90%\" }}\n\
          enforcement = \"user-space\"\n[template.stream]\n\
@@ -51,12 +53,22 @@ async fn gqos(load: Load, port: u16) {
     let address = format!("{SERVER}:{port}").parse().unwrap();
     let options = ListenOptions { backlog: 16_384, ..ListenOptions::default() };
     let listener = host.listen_with(address, Ask::template("stream"), options).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(FILE).unwrap();
+    let file = Arc::new(file);
     loop {
         // Whether it listens is tried from its own host, which the policy does not have.
         let Ok(mut connection) = listener.accept().await else { continue };
+        let file = Arc::clone(&file);
         tokio::spawn(async move {
             let _ = connection.read(&mut [0; 1024]).await;
-            endless(&mut connection).await;
+            if is_file {
+                // The client has left where it fails.
+                let _ = connection.write_all(HEAD).await;
+                let _ = connection.send_file(file, 0..FILE).await;
+            } else {
+                endless(&mut connection).await;
+            }
         });
     }
 }

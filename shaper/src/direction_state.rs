@@ -43,14 +43,17 @@ enum Shaping {
     /// No reservation: data never waits.
     #[default]
     Off,
-    On {
-        plan: Plan,
-        limiter: Box<dyn Limiter>,
-        /// Tokens of transfers that are not completed: the most that may be refunded. A transfer that began while the
-        /// direction was not shaped has taken none.
-        taken: Bytes,
-        release: Release,
-    },
+    /// Apart, since most sockets are shaped in one direction alone.
+    On(Box<Shaped>),
+}
+
+struct Shaped {
+    plan: Plan,
+    limiter: Bucket,
+    /// Tokens of transfers that are not completed: the most that may be refunded. A transfer that began while the
+    /// direction was not shaped has taken none.
+    taken: Bytes,
+    release: Release,
 }
 
 /// The answer to [`DirectionState::acquire`].
@@ -70,11 +73,13 @@ impl DirectionState {
     pub(crate) fn set_plan(&mut self, now: Timestamp, plan: Option<Plan>, owed: Bytes) {
         match (&mut self.shaping, plan) {
             (Shaping::Off, None) => {}
-            (Shaping::On { plan, limiter, .. }, None) => {
+            (Shaping::On(shaped), None) => {
+                let Shaped { plan, limiter, .. } = &mut **shaped;
                 self.debts.owe(now, plan, limiter.deficit(now));
                 self.shaping = Shaping::Off;
             }
-            (Shaping::On { plan, limiter, release, .. }, Some(new)) => {
+            (Shaping::On(shaped), Some(new)) => {
+                let Shaped { plan, limiter, release, .. } = &mut **shaped;
                 let before = limiter.deficit(now);
                 limiter.set_plan(now, &new);
                 let after = limiter.deficit(now);
@@ -88,8 +93,8 @@ impl DirectionState {
                 let mut limiter = Bucket::new(&plan, now);
                 let Deficit { sustained, peak } = self.debts.take_over(now, &plan);
                 limiter.withdraw(now, Deficit { sustained: sustained.max(owed), peak });
-                let (limiter, taken) = (Box::new(limiter), Bytes::ZERO);
-                self.shaping = Shaping::On { limiter, plan, taken, release: Release::default() };
+                let (taken, release) = (Bytes::ZERO, Release::default());
+                self.shaping = Shaping::On(Box::new(Shaped { plan, limiter, taken, release }));
             }
         }
         self.invariants();
@@ -100,7 +105,7 @@ impl DirectionState {
         let before = self.debts.sustained(now);
         match &mut self.shaping {
             Shaping::Off => before,
-            Shaping::On { limiter, .. } => before.saturating_add(limiter.deficit(now).sustained),
+            Shaping::On(shaped) => before.saturating_add(shaped.limiter.deficit(now).sustained),
         }
     }
 
@@ -108,12 +113,12 @@ impl DirectionState {
     pub(crate) const fn plan(&self) -> Option<&Plan> {
         match &self.shaping {
             Shaping::Off => None,
-            Shaping::On { plan, .. } => Some(plan),
+            Shaping::On(shaped) => Some(&shaped.plan),
         }
     }
 
     pub(crate) const fn is_shaped(&self) -> bool {
-        matches!(self.shaping, Shaping::On { .. })
+        matches!(self.shaping, Shaping::On(_))
     }
 
     pub(crate) const fn stats(&self) -> Stats {
@@ -126,9 +131,10 @@ impl DirectionState {
     /// period, until the time of its next release; then it gets as much as there are tokens for: tokens that arrived
     /// while a timer was late are used at once. A datagram passes whole.
     pub(crate) fn acquire(&mut self, now: Timestamp, wanted: usize) -> Acquired {
-        let Shaping::On { plan, limiter, taken, release } = &mut self.shaping else {
+        let Shaping::On(shaped) = &mut self.shaping else {
             return Acquired::Granted(wanted);
         };
+        let Shaped { plan, limiter, taken, release } = &mut **shaped;
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
         let least = match (plan.framing, plan.period) {
             (Framing::Stream { segment, .. }, Some(_)) => wanted.min(segment),
@@ -157,9 +163,10 @@ impl DirectionState {
     ///
     /// [`complete_segments`]: Self::complete_segments
     pub(crate) fn acquire_segments(&mut self, now: Timestamp, segments: Segments) -> Acquired {
-        let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping else {
+        let Shaping::On(shaped) = &mut self.shaping else {
             return Acquired::Granted(usize::try_from(segments.payload).unwrap_or(usize::MAX));
         };
+        let Shaped { plan, limiter, taken, .. } = &mut **shaped;
         let batch = plan.batch(segments);
         let cost = plan.charge_segments(batch);
         let due = limiter.due(now, cost);
@@ -180,7 +187,8 @@ impl DirectionState {
         if passed {
             self.stats.bytes += batch.payload;
         }
-        if let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping {
+        if let Shaping::On(shaped) = &mut self.shaping {
+            let Shaped { plan, limiter, taken, .. } = &mut **shaped;
             let cost = plan.charge_segments(batch);
             match passed {
                 true => self.stats.charged += cost.get(),
@@ -197,7 +205,8 @@ impl DirectionState {
     pub(crate) fn complete(&mut self, now: Timestamp, granted: usize, passed: Option<usize>) {
         self.count(passed);
         let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
-        if let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping {
+        if let Shaping::On(shaped) = &mut self.shaping {
+            let Shaped { plan, limiter, taken, .. } = &mut **shaped;
             let charged = passed.map_or(Bytes::ZERO, |passed| plan.charge(passed));
             let cost = plan.charge(granted);
             limiter.refund(now, cost.saturating_sub(charged).min(*taken));
@@ -228,10 +237,10 @@ impl DirectionState {
     /// Asserts what holds after every call, in debug builds: the plan's invariants and the limiter's.
     pub(crate) fn invariants(&self) {
         if cfg!(debug_assertions)
-            && let Shaping::On { plan, limiter, .. } = &self.shaping
+            && let Shaping::On(shaped) = &self.shaping
         {
-            plan.invariants();
-            limiter.invariants();
+            shaped.plan.invariants();
+            shaped.limiter.invariants();
         }
     }
 }

@@ -57,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn the_wheel_returns_what_a_sorted_map_does(start in 0..10 * TURN, steps in prop::collection::vec(step(), 1..80)) {
         let (mut wheel, mut now) = (wheel(start), start);

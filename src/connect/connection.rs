@@ -1,13 +1,16 @@
 //! TCP connections: what a caller reads from and writes to.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use shaper::Stream;
+use shaper::transfer::{Payload, TransferError, TransferProblem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -103,6 +106,47 @@ impl Connection {
     /// The socket, for its options. Bytes that are written to it directly are not shaped.
     pub fn socket(&self) -> &TcpStream {
         &self.stream.get_ref().0
+    }
+
+    /// Sends a part of a file (a `File` of std, or an `Arc` of one) by sendfile(2), and gives how many bytes.
+    ///
+    /// - **Errors**: those of [`send`](Self::send).
+    pub async fn send_file(
+        &mut self,
+        file: impl Into<Arc<File>>,
+        range: Range<u64>,
+    ) -> Result<u64, TransferError> {
+        self.send(Payload::file(file, range)).await
+    }
+
+    /// Sends bytes in memory, such as a `Vec`, a `&'static [u8]` or a `bytes::Bytes`, and gives how many.
+    ///
+    /// - **Errors**: those of [`send`](Self::send).
+    pub async fn send_bytes(
+        &mut self,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<u64, TransferError> {
+        self.send(Payload::bytes(bytes)).await
+    }
+
+    /// Sends a payload by the [threads](Host::start_transfers) of the host, without waking a task for each release, and gives
+    /// how many bytes: once the socket has accepted all of them. It is shaped as a write is, and the reservation may change
+    /// meanwhile.
+    ///
+    /// Dropped, the future sends nothing more, and the connection can be used further;
+    /// [`Control::stats`](shaper::Control::stats) has how much was sent.
+    ///
+    /// - **Errors**: the socket, which releases the reservation; the source, or that it has less; the threads cannot be
+    ///   started, or have as many transfers as they take.
+    pub async fn send(&mut self, payload: Payload) -> Result<u64, TransferError> {
+        let no_workers = |cause| TransferError { sent: 0, problem: TransferProblem::NoWorkers(cause) };
+        let workers = self.flow.workers().get().map_err(no_workers)?;
+        let socket = Arc::clone(&self.stream.get_ref().0);
+        let sent = workers.send(socket, self.flow.control().clone(), payload).await;
+        if let Err(TransferError { problem: TransferProblem::Socket(cause), .. }) = &sent {
+            self.note_error(cause);
+        }
+        sent
     }
 
     /// Releases the reservation after an error, which ends the connection: no data is left to wait for.

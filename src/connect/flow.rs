@@ -13,6 +13,7 @@ use super::carrier::Carrier;
 use super::error::ConnectError;
 use super::host::Host;
 use super::plan::{meter, plan};
+use super::transfers::HostWorkers;
 use crate::admission::{Decision, Operation};
 use crate::engine::{
     Admitted, Answer, Ask, Granted, Lingering, Lost, ReceivedPackets, Rendition, Reservation,
@@ -315,6 +316,11 @@ impl Flow {
     #[cfg(feature = "proxy")]
     pub(crate) fn host(&self) -> &Host {
         &self.0.host
+    }
+
+    /// The threads of its host.
+    pub(super) fn workers(&self) -> &HostWorkers {
+        &self.0.host.workers
     }
 
     pub(super) fn carrier(&self) -> &Carrier {

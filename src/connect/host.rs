@@ -1,12 +1,15 @@
 //! An engine, as its clients see it.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowspec::{Qos, Rate};
+use shaper::transfer::Limits as TransferLimits;
 
 use super::error::ConnectError;
+use super::transfers::HostWorkers;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::engine::{
     Admitted, Answer, DaemonError, DaemonSocket, Engine, Events, InterfaceReport, LocalEngine, RemoteEngine,
@@ -64,6 +67,7 @@ pub struct Host {
     pub(super) engine: Arc<dyn Engine>,
     /// The same where it is that of the daemon.
     daemon: Option<Arc<RemoteEngine>>,
+    pub(super) workers: HostWorkers,
 }
 
 impl fmt::Debug for Host {
@@ -86,7 +90,7 @@ impl Host {
 
     /// A client of an engine that the caller has started.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, daemon: None }
+        Self { engine, daemon: None, workers: HostWorkers::default() }
     }
 
     /// A client of the daemon whose control socket this is. The daemon's policy decides, and its budget is that of the whole
@@ -127,7 +131,8 @@ impl Host {
     }
 
     fn by_daemon(engine: Arc<RemoteEngine>) -> Self {
-        Self { engine: Arc::clone(&engine) as Arc<dyn Engine>, daemon: Some(engine) }
+        let daemon = Some(Arc::clone(&engine));
+        Self { engine, daemon, workers: HostWorkers::default() }
     }
 
     /// A client of the daemon where there is one, else an engine in this process under this policy: [`daemon`](Self::daemon)
@@ -193,6 +198,14 @@ impl Host {
     /// - **Errors**: the kernel's; the engine has stopped.
     pub async fn report(&self) -> Result<Vec<InterfaceReport>, ConnectError> {
         Ok(self.engine.report().await?)
+    }
+
+    /// Starts the threads by which connections send files and bytes ([`Connection::send`](super::Connection::send)), with other
+    /// limits than the default ones. Without this call the first transfer starts them.
+    ///
+    /// - **Errors**: they have started already (`AlreadyExists`); no descriptors or threads are left.
+    pub fn start_transfers(&self, limits: TransferLimits) -> io::Result<()> {
+        self.workers.start(limits)
     }
 
     /// Stops the engine: what it has programmed is removed, and the kernel's defaults return.

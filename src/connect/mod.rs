@@ -134,6 +134,52 @@
 //! }
 //! ```
 //!
+//! # Files
+//!
+//! A write wakes its task for each release of the shaper. A server with many streams of stored media needs less than half of
+//! that time if it hands each file to the host's threads: [`Connection::send_file`] reads and sends within the kernel, and
+//! completes once the socket has accepted everything. [`Connection::send_bytes`] does the same for bytes in memory, and
+//! [`Connection::send`] for a [`Payload`](shaper::transfer::Payload), such as a segment that is repeated. Reservations, renegotiation, counters
+//! and losses are those of a write.
+//!
+//! ```
+//! use std::io::Write;
+//! use gqos::connect::{Ask, Host};
+//! use gqos::policy::Policy;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy: Policy = r#"
+//!     version = 1
+//!     [interface.lo]
+//!     egress = { capacity = "1 Gbit/s", reservable = "80%" }
+//!     enforcement = "user-space"
+//!     [template.hd]
+//!     sending = { service_type = "guaranteed", token_rate = "100 Mbit/s" }
+//! "#
+//! .parse()?;
+//! # let mut file = tempfile::tempfile()?;
+//! # file.write_all(&[7; 100_000])?;
+//! let host = Host::start(policy).await?;
+//! let listener = host.listen("127.0.0.1:0".parse()?, Ask::template("hd")).await?;
+//! let mut viewer = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+//! let mut connection = listener.accept().await?;
+//!
+//! connection.write_all(b"HTTP/1.1 206 Partial Content\r\n\r\n").await?;
+//! let sent = connection.send_file(file, 20_000..100_000).await?;
+//! connection.shutdown().await?;
+//! assert_eq!(sent, 80_000);
+//!
+//! let mut received = Vec::new();
+//! viewer.read_to_end(&mut received).await?;
+//! assert!(received.ends_with(&[7; 80_000]));
+//! # drop(connection);
+//! # host.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Datagrams
 //!
 //! [`Connector::connect_udp`] returns a [`DatagramConnection`], which also has a [`Flow`]. A socket that serves many
@@ -153,7 +199,7 @@
 //! - **Start here**: [`Host`], a handle on an engine; [`Ask`] and [`What`], the reservation that a flow requests.
 //! - **Make connections**: [`Connector`] reserves, then connects; [`Listener`] accepts, then reserves; [`Adopt`] and
 //!   [`IntoSocket`] are for sockets that a host takes over.
-//! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`), [`DatagramConnection`] and
+//! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`, files), [`DatagramConnection`] and
 //!   [`DatagramSocket`] (UDP), and [`Flow`], which reserves, renegotiates, refreshes and releases.
 //! - **Events**: [`Host::events`] returns all events, for logs and metrics.
 //! - **Answers**: [`ConnectError`] and [`AcceptError`], with the Winsock code; [`InterfaceReport`] and [`ClassReport`].
@@ -170,6 +216,7 @@ mod flow;
 mod host;
 mod listener;
 mod plan;
+mod transfers;
 
 pub use crate::engine::{
     Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, Slice, SliceRequest, What,

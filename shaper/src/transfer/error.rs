@@ -17,9 +17,12 @@ pub struct TransferError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferProblem {
-    /// The socket or the file has failed.
-    #[error("{0}")]
-    Failed(#[source] io::Error),
+    /// The socket has failed.
+    #[error("the socket: {0}")]
+    Socket(#[source] io::Error),
+    /// The source cannot be read or sent.
+    #[error("the source: {0}")]
+    Source(#[source] io::Error),
     /// The source has less than was to be sent: the file was truncated.
     #[error("the source ends before byte {end} of it")]
     SourceEnded {
@@ -32,6 +35,9 @@ pub enum TransferProblem {
         /// Of each worker.
         most: usize,
     },
+    /// The workers cannot be started: no descriptors or threads are left.
+    #[error("no worker can be started: {0}")]
+    NoWorkers(#[source] io::Error),
     /// The workers have stopped.
     #[error("the workers have stopped")]
     Stopped,
@@ -40,7 +46,9 @@ pub enum TransferProblem {
 impl From<TransferError> for io::Error {
     fn from(error: TransferError) -> Self {
         let kind = match &error.problem {
-            TransferProblem::Failed(cause) => cause.kind(),
+            TransferProblem::Socket(cause)
+            | TransferProblem::Source(cause)
+            | TransferProblem::NoWorkers(cause) => cause.kind(),
             TransferProblem::SourceEnded { .. } => io::ErrorKind::UnexpectedEof,
             TransferProblem::Full { .. } => io::ErrorKind::QuotaExceeded,
             TransferProblem::Stopped => io::ErrorKind::BrokenPipe,

@@ -158,17 +158,22 @@ impl<T> Ticket<T> {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Sends by `send`, which gives how much, unless the transfer is over: then `None`.
-    pub(super) fn send<E>(&self, send: impl FnOnce() -> Result<usize, E>) -> Option<Result<usize, E>> {
-        // Locked while it sends: after `give_up`, nothing is sent.
+    /// Sends by `send`, which gives how much, unless the transfer is over: then `None`. Calls `complete` with what was sent.
+    pub(super) fn send<E>(
+        &self,
+        send: impl FnOnce() -> Result<usize, E>,
+        complete: &mut dyn FnMut(Option<usize>),
+    ) -> Option<Result<usize, E>> {
+        // Locked until it is counted: after `give_up`, nothing is sent, and what was sent is in all counters.
         let progress = self.progress();
         if progress.is_over {
+            complete(None);
             return None;
         }
         let result = send();
-        if let Ok(sent) = &result {
-            self.sent.fetch_add(*sent as u64, Ordering::Relaxed);
-        }
+        let sent = result.as_ref().ok().copied();
+        self.sent.fetch_add(sent.unwrap_or(0) as u64, Ordering::Relaxed);
+        complete(sent);
         Some(result)
     }
 

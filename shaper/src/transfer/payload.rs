@@ -61,15 +61,41 @@ impl Payload {
         let most = usize::try_from(self.remaining()).unwrap_or(usize::MAX).min(most);
         let from = self.left.start;
         let sent = match &self.source {
-            Source::File(file) => send_file(socket, file, from, most),
-            Source::Bytes(bytes) => send_repeated(socket, (**bytes).as_ref(), (from, most)),
-        };
-        let sent = sent.map_err(TransferProblem::Failed)?;
+            Source::File(file) => send_file(socket, file, from, most).map_err(of_socket_or_file),
+            Source::Bytes(bytes) => {
+                send_repeated(socket, (**bytes).as_ref(), (from, most)).map_err(TransferProblem::Socket)
+            }
+        }?;
         if sent == 0 && most > 0 {
             return Err(TransferProblem::SourceEnded { end: self.left.end });
         }
         self.left.start = from.saturating_add(sent as u64);
         Ok(sent)
+    }
+}
+
+/// Which of the two an error of sendfile(2) is about: the error does not say.
+fn of_socket_or_file(error: io::Error) -> TransferProblem {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, NotConnected, TimedOut, WouldBlock,
+    };
+    let of_socket = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        HostUnreachable,
+        Interrupted,
+        NetworkDown,
+        NetworkUnreachable,
+        NotConnected,
+        TimedOut,
+        WouldBlock,
+    ];
+    if of_socket.contains(&error.kind()) {
+        TransferProblem::Socket(error)
+    } else {
+        TransferProblem::Source(error)
     }
 }
 

@@ -16,15 +16,19 @@ use crate::control::Control;
 use crate::direction_state::Acquired;
 use crate::wheel::Wheel;
 
+/// Completes a transfer of granted bytes, of which so many have passed.
+pub(super) type Complete<'a> = &'a mut dyn FnMut(Option<usize>);
+
 /// Where a transfer's data goes.
 pub(super) trait Outlet {
     /// How many bytes are left.
     fn remaining(&self) -> u64;
 
-    /// Sends at most so many bytes, and gives how many were accepted; `None` where nothing is to be sent any more.
+    /// Sends at most so many bytes, and gives how many were accepted; `None` where nothing is to be sent any more. Calls
+    /// `complete` once, with what was accepted or `None`.
     ///
     /// - **Errors**: `WouldBlock` where there is no space; the outlet has failed.
-    fn send(&mut self, most: usize) -> Option<Result<usize, TransferProblem>>;
+    fn send(&mut self, most: usize, complete: Complete<'_>) -> Option<Result<usize, TransferProblem>>;
 }
 
 /// A transfer, as it is scheduled.
@@ -207,13 +211,12 @@ impl<O: Outlet> Scheduled<O> {
                     }
                 }
             };
-            let sent = self.outlet.send(granted);
-            let passed = if let Some(Ok(sent)) = &sent { Some(*sent) } else { None };
-            self.control.state(Direction::Sending).complete(now, granted, passed);
-            match sent {
+            let Self { outlet, control, .. } = self;
+            let mut complete = |passed| control.state(Direction::Sending).complete(now, granted, passed);
+            match outlet.send(granted, &mut complete) {
                 Some(Ok(sent)) => turn = turn.saturating_sub(sent as u64),
-                Some(Err(TransferProblem::Failed(error))) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Err(TransferProblem::Failed(error))) if error.kind() == io::ErrorKind::WouldBlock => {
+                Some(Err(TransferProblem::Socket(error))) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(TransferProblem::Socket(error))) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Advanced::Blocked;
                 }
                 Some(Err(problem)) => return Advanced::Ended(Err(problem)),
@@ -268,13 +271,14 @@ mod tests {
             self.left
         }
 
-        fn send(&mut self, most: usize) -> Option<Result<usize, TransferProblem>> {
+        fn send(&mut self, most: usize, complete: Complete<'_>) -> Option<Result<usize, TransferProblem>> {
             let mut wire = self.wire.0.borrow_mut();
             let now = wire.now;
             let space = wire.space[self.number].unwrap_or(usize::MAX);
             let sent = most.min(space);
+            complete((sent > 0).then_some(sent));
             if sent == 0 {
-                return Some(Err(TransferProblem::Failed(io::ErrorKind::WouldBlock.into())));
+                return Some(Err(TransferProblem::Socket(io::ErrorKind::WouldBlock.into())));
             }
             wire.space[self.number] = wire.space[self.number].map(|space| space - sent);
             self.left -= sent as u64;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::error::{TransferError, TransferProblem};
 use super::inbox::{Inbox, Message, Ticket};
 use super::payload::Payload;
-use super::schedule::{Ended, Outlet, Schedule, Scheduled};
+use super::schedule::{Complete, Ended, Outlet, Schedule, Scheduled};
 use crate::clock;
 use crate::control::Control;
 use crate::sys::{Poller, Readiness, prepare_sending_thread};
@@ -118,7 +118,7 @@ impl Worker {
             Ok(None) => return self.schedule.unblocked(key, clock::now()),
         };
         let outlet = self.schedule.remove(key)?;
-        Some(Ended { outlet, result: Err(TransferProblem::Failed(error)) })
+        Some(Ended { outlet, result: Err(TransferProblem::Socket(error)) })
     }
 
     /// Carries out what other threads have said, and says whether the worker is to stop.
@@ -154,7 +154,7 @@ impl Worker {
                 outlet.ticket.set_key(Some(key));
                 self.schedule.add(Scheduled { outlet, control, waker });
             }
-            Err(error) => self.end(Some(Ended { outlet, result: Err(TransferProblem::Failed(error)) })),
+            Err(error) => self.end(Some(Ended { outlet, result: Err(TransferProblem::Socket(error)) })),
         }
     }
 
@@ -188,9 +188,9 @@ impl Outlet for SocketOutlet {
         self.payload.remaining()
     }
 
-    fn send(&mut self, most: usize) -> Option<Result<usize, TransferProblem>> {
+    fn send(&mut self, most: usize, complete: Complete<'_>) -> Option<Result<usize, TransferProblem>> {
         let Self { socket, payload, ticket, .. } = self;
-        ticket.send(|| payload.send(&**socket, most))
+        ticket.send(|| payload.send(&**socket, most), complete)
     }
 }
 
