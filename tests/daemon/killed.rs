@@ -3,10 +3,10 @@
 //!
 //! `cargo test --test daemon killed` tries some of them, and each of them with `GQOS_SYSCALLS=all`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -234,8 +234,7 @@ impl Place {
             assert!(held.iter().any(|held| is_flow(&held)), "{} with {class}: {held:?}", flow.id);
         }
         let text = classes(&self.network);
-        let classes: std::collections::BTreeSet<_> =
-            held.iter().map(|flow| flow["class"].to_string()).collect();
+        let classes: BTreeSet<_> = held.iter().map(|flow| flow["class"].to_string()).collect();
         assert_eq!(classes.len(), held.len(), "no two have one class: {held:?}");
         for class in held.iter().filter_map(|flow| flow["class"].as_str()) {
             let class = format!("htb {} ", class.split(' ').next().unwrap());
@@ -331,13 +330,38 @@ fn kills(place: &Place, life: Life) -> Vec<Injection> {
     let (was_killed, told) = place.attempt(life, None);
     assert!(!was_killed, "nothing kills it");
     let files = ["gqos.sock.state", "gqos.sock.state.new"].map(|name| place.directory.path().join(name));
-    let points = tracer::points_of_threads(&place.log(), "policy.toml", &files);
+    let points = points_of_threads(&place.log(), "policy.toml", &files);
     place.check_next(told);
     let kill = |point: Point| Injection { point, what: Injected::Kill };
     let all: Vec<_> = points.into_iter().map(kill).collect();
     println!("{life:?}: {} points", all.len());
     let step = if is_full() { 1 } else { all.len().div_ceil(SAMPLE) };
     all.into_iter().step_by(step).collect()
+}
+
+/// The calls of all threads in a log, from the first one that names this text on. A fault comes at the thread that first gets
+/// to its number. The calls on the given files, by all threads, are points of their own besides.
+fn points_of_threads(log: &Path, from: &str, files: &[PathBuf]) -> Vec<Point> {
+    let log = std::fs::read_to_string(log).unwrap();
+    let mut counts = BTreeMap::<(&str, &str, bool), usize>::new();
+    let (mut points, mut has_begun) = (BTreeSet::new(), false);
+    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    for (thread, name, call) in log.lines().filter_map(tracer::call) {
+        has_begun |= call.contains(from);
+        let is_of_file = names.iter().any(|file| call.contains(file));
+        for of_file in [false, true].into_iter().filter(|of_file| is_of_file || !of_file) {
+            let number = counts.entry((thread, name, of_file)).or_default();
+            *number += 1;
+            if has_begun && !name.starts_with("exit") {
+                points.insert((name, *number, of_file));
+            }
+        }
+    }
+    let point = |(name, number, of_file): (&str, usize, bool)| {
+        let files = if of_file { files.to_vec() } else { Vec::new() };
+        Point { name: name.to_owned(), number, is_netlink: false, returned: 0, files }
+    };
+    points.into_iter().map(point).collect()
 }
 
 /// The message of a panic.

@@ -1,6 +1,6 @@
 //! strace: which system calls a process makes, and one of them with a fault.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,33 +111,8 @@ pub(crate) fn points(log: &Path) -> Vec<Point> {
     points
 }
 
-/// The calls of all threads in a log, from the first one that names this text on. A fault comes at the thread that first gets
-/// to its number. The calls on the given files, by all threads, are points of their own besides.
-pub(crate) fn points_of_threads(log: &Path, from: &str, files: &[PathBuf]) -> Vec<Point> {
-    let log = std::fs::read_to_string(log).unwrap();
-    let mut counts = BTreeMap::<(&str, &str, bool), usize>::new();
-    let (mut points, mut has_begun) = (BTreeSet::new(), false);
-    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-    for (thread, name, call) in log.lines().filter_map(call) {
-        has_begun |= call.contains(from);
-        let is_of_file = names.iter().any(|file| call.contains(file));
-        for of_file in [false, true].into_iter().filter(|of_file| is_of_file || !of_file) {
-            let number = counts.entry((thread, name, of_file)).or_default();
-            *number += 1;
-            if has_begun && !name.starts_with("exit") {
-                points.insert((name, *number, of_file));
-            }
-        }
-    }
-    let point = |(name, number, of_file): (&str, usize, bool)| {
-        let files = if of_file { files.to_vec() } else { Vec::new() };
-        Point { name: name.to_owned(), number, is_netlink: false, returned: 0, files }
-    };
-    points.into_iter().map(point).collect()
-}
-
 /// A line of a log: `1234  sendto(5<NETLINK:[ROUTE:77]>, …) = 36`. Returns the thread, the name and the call.
-fn call(line: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn call(line: &str) -> Option<(&str, &str, &str)> {
     let (thread, call) = line.split_once(' ')?;
     let (name, _) = call.trim_start().split_once('(')?;
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
