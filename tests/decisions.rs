@@ -114,6 +114,7 @@ fn decisions() -> Vec<serde_json::Value> {
         receiving: false,
         receiving_class: Some("6771:100 dev gqi2".parse().unwrap()),
         lacking: vec![Lack::ReceivedDatagrams],
+        slice: Some("3f2a".to_owned()),
     });
     decisions.push(enforced);
     decisions.iter().map(|decision| serde_json::to_value(decision).unwrap()).collect()
@@ -140,7 +141,7 @@ fn is_of(value: &serde_json::Value, listed: &str) -> bool {
         "object by interface of `{sending, receiving}`, rates" => {
             value.as_object().is_some_and(|interfaces| interfaces.values().all(is_pair))
         }
-        "object" => keys(&["class", "shared", "sending", "receiving", "receiving_class", "lacking"]),
+        "object" => keys(&["class", "shared", "sending", "receiving", "receiving_class", "lacking", "slice"]),
         other => panic!("the test does not know the type {other}"),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gqos::lab::LabNetwork;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::{Client, POLICY, until};
 use super::killed_host::{KilledHost, flow_leaves};
@@ -96,7 +96,7 @@ impl Churn<'_> {
         match self.held.pop_front() {
             Some((_, Some(socket))) => drop(socket),
             Some((id, None)) => {
-                assert_eq!(self.client.call("Release", json!({ "id": id })), Ok(Value::from(json!({}))))
+                assert_eq!(self.client.call("Release", json!({ "id": id })), Ok(json!({})))
             }
             None => {}
         }
