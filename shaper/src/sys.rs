@@ -349,7 +349,7 @@ pub(crate) fn send_file(socket: &impl AsFd, file: &impl AsFd, from: u64, most: u
     Ok(nix::sys::sendfile::sendfile64(socket, file, Some(&mut from), most)?)
 }
 
-/// What an [`Poller`] waits for beside time: a call of [`ring`](Self::ring) by another thread.
+/// What a [`Poller`] waits for beside time: a call of [`ring`](Self::ring) by another thread.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     fd: EventFd,

@@ -136,11 +136,11 @@
 //!
 //! # Files
 //!
-//! A write wakes its task for each release of the shaper. A server with many streams of stored media needs less than half of
-//! that time if it hands each file to the host's threads: [`Connection::send_file`] reads and sends within the kernel, and
-//! completes once the socket has accepted everything. [`Connection::send_bytes`] does the same for bytes in memory, and
-//! [`Connection::send`] for a [`Payload`](shaper::transfer::Payload), such as a segment that is repeated. Reservations, renegotiation, counters
-//! and losses are those of a write.
+//! A write wakes its task for each release of the shaper. A server with many streams of stored media saves these wakes, and a
+//! timer and a buffer for each stream, if it hands its files to the host's threads: [`Connection::send_file`] reads and sends
+//! within the kernel, and completes once the socket has accepted everything. [`Connection::send_bytes`] does the same for
+//! bytes in memory, and [`Connection::send`] for a [`Payload`](shaper::transfer::Payload), such as a segment that is repeated.
+//! Reservations, renegotiation, counters and losses are those of a write.
 //!
 //! ```
 //! use std::io::Write;
