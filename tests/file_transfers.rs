@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests in real time")]
 
+use std::io::IoSlice;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use flowspec::{Direction, Rate};
 use gqos::connect::{Ask, Connection, Host};
 use gqos::policy::Policy;
 use shaper::transfer::{Limits, Payload, TransferProblem};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -69,7 +70,9 @@ async fn what_is_sent_is_counted_and_comes_before_what_follows() {
     assert_eq!(connection.send_file(file(1_000_000), 200_000..1_000_000).await.unwrap(), 800_000);
     assert_eq!(connection.send_bytes("and bytes").await.unwrap(), 9);
     assert_eq!(connection.send(Payload::repeated("ab", 5)).await.unwrap(), 5);
-    connection.write_all(b"tail").await.unwrap();
+    assert!(connection.is_write_vectored());
+    let tail = [IoSlice::new(b"ta"), IoSlice::new(b"il")];
+    assert_eq!(connection.write_vectored(&tail).await.unwrap(), 4);
     connection.shutdown().await.unwrap();
     let stats = connection.flow().control().stats(Direction::Sending);
     assert_eq!(stats.bytes, 4 + 800_000 + 9 + 5 + 4);

@@ -49,6 +49,11 @@ impl<S> Stream<S> {
 /// A vectored write takes at most this many of its buffers.
 const MOST_PARTS: usize = 64;
 
+/// The buffers of one write: as if the empty ones were not there.
+fn filled<'b, 's>(bufs: &'b [IoSlice<'s>]) -> impl Iterator<Item = &'b IoSlice<'s>> {
+    bufs.iter().filter(|buf| !buf.is_empty()).take(MOST_PARTS)
+}
+
 /// The first bytes of some buffers, in at most [`MOST_PARTS`] parts.
 fn first_bytes<'b, 'p>(
     bufs: &'b [IoSlice<'_>],
@@ -56,7 +61,7 @@ fn first_bytes<'b, 'p>(
     parts: &'p mut [IoSlice<'b>; MOST_PARTS],
 ) -> &'p [IoSlice<'b>] {
     let (mut left, mut count) = (bytes, 0);
-    for (part, buf) in parts.iter_mut().zip(bufs) {
+    for (part, buf) in parts.iter_mut().zip(filled(bufs)) {
         if left == 0 {
             break;
         }
@@ -86,7 +91,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let direction = Direction::Sending;
-        let wanted = bufs.iter().take(MOST_PARTS).fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
+        let wanted = filled(bufs).fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
         let granted = ready!(poll_tokens(&this.control, direction, &mut this.write_timer, cx, wanted))?;
         let mut parts = [IoSlice::new(&[]); MOST_PARTS];
         let parts = first_bytes(bufs, granted, &mut parts);

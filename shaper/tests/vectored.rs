@@ -115,6 +115,15 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
+async fn empty_buffers_are_no_end() {
+    let mut stream = Stream::new(Wire { most: usize::MAX, vectored: true, ..Wire::default() }, shaped());
+    let slices: Vec<IoSlice<'_>> =
+        std::iter::repeat_n(&b""[..], 200).chain([&b"data"[..]]).map(IoSlice::new).collect();
+    assert_eq!(stream.write_vectored(&slices).await.unwrap(), 4);
+    assert_eq!(stream.get_ref().parts, [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_buffers_are_one_write() {
     let mut stream = Stream::new(Wire { most: usize::MAX, vectored: true, ..Wire::default() }, shaped());
     assert!(stream.is_write_vectored());
