@@ -31,6 +31,7 @@ pub enum GroupDifference {
     Removed,
 }
 
+#[cfg(feature = "daemon")]
 impl GroupDifference {
     /// Names no flows, except those that may be seen.
     pub(crate) fn retain_holders(&mut self, may_see: &dyn Fn(&str) -> bool) {
