@@ -130,7 +130,7 @@ fn may_see_group(server: &DaemonServer, peer: &Peer, id: &str) -> bool {
     peer.is_administrator || server.holdings.group_owner(id).is_none_or(|uid| uid == peer.uid)
 }
 
-/// The groups that are not as the policy states them. Whoever may not see a flow does not find its name here.
+/// The groups that are not as the policy states them. They name the flows that the peer may see, and no others.
 fn group_differences(server: &DaemonServer, peer: &Peer) -> Vec<GroupDifferenceRecord> {
     let differences = server.engine.group_differences().into_iter();
     let differences = differences.filter(|(group, _)| may_see_group(server, peer, group)).take(MOST_GROUPS);
