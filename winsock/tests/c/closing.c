@@ -100,7 +100,7 @@ static void numbers(void) {
 
 /* A connection that is closed, with and without data on its way. */
 static void connections(void) {
-    struct sockaddr_in name = address("127.0.0.1", 0), local;
+    struct sockaddr_in name = address("127.0.0.1", 0), any = name, local;
     SOCKET listener = socket(AF_INET, SOCK_STREAM, 0), s, server, again;
     int length = sizeof name, round;
     WSAEVENT event = WSACreateEvent();
@@ -109,6 +109,8 @@ static void connections(void) {
     GIVES("getsockname", getsockname(listener, (struct sockaddr *)&name, &length));
     for (round = 0; round < 3; round++) {
         s = socket(AF_INET, SOCK_STREAM, 0);
+        /* A port that connect chooses may be that of another program's connection as well. */
+        GIVES("bind to a port of its own", bind(s, NAME(any)));
         GIVES("connect", connect(s, NAME(name)));
         server = accept(listener, NULL, NULL);
         if (round) GIVES("WSAEventSelect", WSAEventSelect(s, event, FD_READ | FD_WRITE | FD_CLOSE));
