@@ -259,6 +259,39 @@ fn a_change_of_a_groups_mode_or_interface_is_listed_and_made_after_its_last_memb
 }
 
 #[test]
+fn members_that_stay_in_the_former_class_of_their_group_are_listed() {
+    let classes = "[class.a]\nmax_flows = 9\n[class.b]\nmax_flows = 9\n";
+    let of_class = |class: &str| {
+        let stated = envelope(400).replace("[group.g]", &format!("[group.g]\n{class}"));
+        format!("{stated}{classes}")
+    };
+    let [none, a, b] = ["", "class = \"a\"", "class = \"b\""].map(of_class);
+    let in_class = |class: Option<&str>| {
+        let class = class.map(str::to_owned);
+        [("g".to_owned(), GroupDifference::OtherClass { class })]
+    };
+    let mut ledger = Reloaded::new(&a);
+    assert_eq!(ledger.reload(&b).groups, [], "it has no members");
+    assert_eq!(ledger.reserve("m", 100, ",'group':'g'"), None);
+    assert_eq!(ledger.reload(&b).groups, [], "nothing has changed");
+    let reload = ledger.reload(&none);
+    assert_eq!(reload.groups, in_class(Some("b")));
+    assert_eq!(
+        reload.groups[0].1.to_string(),
+        "has members that were admitted in class b, and stay so until they end"
+    );
+    assert_eq!(ledger.reserve("n", 100, ",'group':'g'"), None);
+    assert_eq!(ledger.reload(&a).groups, in_class(None), "n has no class");
+    for id in ["m", "n"] {
+        assert_eq!(ledger.release(id), None);
+    }
+    assert_eq!(ledger.reload(&b).groups, []);
+    // A member may name a class of its own, which has nothing to do with the group's.
+    assert_eq!(ledger.reserve("o", 100, ",'group':'g','class':'a'"), None);
+    assert_eq!(ledger.reload(&none).groups, []);
+}
+
+#[test]
 fn a_group_that_is_removed_is_listed_while_it_has_members() {
     let mut ledger = Reloaded::new(&envelope(400));
     assert_eq!(ledger.reserve("m", 300, ",'group':'g'"), None);

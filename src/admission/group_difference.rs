@@ -26,6 +26,13 @@ pub enum GroupDifference {
     /// what it was until its members fit.
     #[error("has members that exceed its flowspec together, and is charged what it was until they fit")]
     Outgrown,
+    /// A reload has changed its class, and it has members that were admitted in the former one. They stay there and count
+    /// for that class's limits until they end.
+    #[error("has members that were admitted {}, and stay so until they end", former_class(class.as_deref()))]
+    OtherClass {
+        /// The former class; `None` where it had none.
+        class: Option<String>,
+    },
     /// The policy does not have it any more. It ends with its last member.
     #[error("is not in the policy and has members: it ends with its last member")]
     Removed,
@@ -39,4 +46,8 @@ impl GroupDifference {
             refusal.retain_holders(may_see);
         }
     }
+}
+
+fn former_class(class: Option<&str>) -> String {
+    class.map_or_else(|| "without a class".to_owned(), |class| format!("in class {class}"))
 }

@@ -1,5 +1,6 @@
 //! The groups that the policy states: made as soon as they fit, and changed when a reload changes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::groups::MembersMust;
@@ -26,6 +27,32 @@ impl Ledger {
         }
         differences.sort_by(|(one, _), (other, _)| one.cmp(other));
         differences
+    }
+
+    /// The groups that are not as the policy states them, and those whose members are not, after another policy.
+    pub(crate) fn reloaded_groups(&self, before: &Policy) -> Vec<(String, GroupDifference)> {
+        let mut differences = self.group_differences();
+        differences.extend(self.former_classes(before));
+        differences.sort_by(|(one, _), (other, _)| one.cmp(other));
+        differences
+    }
+
+    /// The groups that have another class than before, and members in the former one.
+    fn former_classes(&self, before: &Policy) -> BTreeMap<String, GroupDifference> {
+        let former = |name: &str| {
+            let (former, stated) = (before.groups.get(name)?, self.policy.groups.get(name)?);
+            (former.class != stated.class).then_some(&former.class)
+        };
+        let mut found = BTreeMap::new();
+        for entry in self.flows.slots().map(|slot| self.flows.entry(slot)) {
+            let Some(name) = &entry.group else { continue };
+            let Some(former) = former(name) else { continue };
+            let class = entry.footprint.class.map(|number| &**self.classes.names.text(number));
+            if class == former.as_deref() {
+                found.insert(name.to_string(), GroupDifference::OtherClass { class: former.clone() });
+            }
+        }
+        found
     }
 
     /// Makes every group of the policy, and changes those that exist and are not as the policy states them.

@@ -82,7 +82,7 @@ impl Ledger {
         Reload {
             changes,
             orphans: self.orphans(),
-            groups: self.group_differences(),
+            groups: self.reloaded_groups(&before),
             capacities: self.observed_capacities(),
             over: self.over_budget(),
         }
