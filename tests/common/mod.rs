@@ -34,6 +34,16 @@ setup_priority = 2
 holding_priority = 2
 "#;
 
+/// Repeats a call that a stop of the process interrupts: one that reads with a time limit fails then, as signal(7) says.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
+    }
+}
+
 /// A lab with a wire of this many megabits. Where it cannot be made, the test is recorded as skipped.
 #[track_caller]
 pub(crate) fn lab(megabits: u64) -> Option<LabNetwork> {

@@ -14,6 +14,8 @@ use gqos::policy::HttpAddress;
 use nix::libc;
 use serde_json::{Value, json};
 
+use super::common::uninterrupted;
+
 pub(crate) const POLICY: &str = r#"
 version = 1
 preemption = true
@@ -213,7 +215,7 @@ impl Client {
             if let Some(message) = self.frames.next_message().unwrap() {
                 return Some(Reply::read(&message).unwrap());
             }
-            match self.stream.read(&mut buffer) {
+            match uninterrupted(|| self.stream.read(&mut buffer)) {
                 Ok(0) => return None,
                 Ok(read) => self.frames.push(&buffer[..read]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,

@@ -203,7 +203,7 @@ fn where_standard_error_is_the_journal_facts_are_entries_with_fields() {
         let mut entries = Vec::new();
         let mut buffer = vec![0; 1 << 18];
         loop {
-            let length = journal.recv(&mut buffer).unwrap();
+            let length = common::uninterrupted(|| journal.recv(&mut buffer)).unwrap();
             let entry = fields(&buffer[..length]);
             let is_last = entry.get("GQOS_EVENT").is_some_and(|event| event == "daemon_ended");
             entries.push(entry);

@@ -9,6 +9,7 @@ use nix::libc;
 use serde_json::json;
 
 use super::client::Client;
+use super::common::uninterrupted;
 
 const POLICY: &str =
     "version = 1\n[interface.lo]\negress = { capacity = \"100 Mbit/s\" }\nenforcement = \"user-space\"\n";
@@ -47,7 +48,8 @@ fn daemon(directory: &Path) -> Command {
 fn told(manager: &UnixDatagram, line: &str) -> String {
     let mut buffer = [0; 4096];
     loop {
-        let length = manager.recv(&mut buffer).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let length =
+            uninterrupted(|| manager.recv(&mut buffer)).unwrap_or_else(|error| panic!("{line}: {error}"));
         let state = String::from_utf8(buffer[..length].to_vec()).unwrap();
         if state.lines().next() == Some(line) {
             return state;
@@ -85,7 +87,7 @@ fn the_service_manager_is_told_of_the_start_of_reloads_and_of_the_end() {
     manager.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut buffer = [0; 4096];
     let mut late = 0;
-    while manager.recv(&mut buffer).is_ok() {
+    while uninterrupted(|| manager.recv(&mut buffer)).is_ok() {
         late += 1;
         assert!(late < 20, "a process that is stopped goes on");
     }

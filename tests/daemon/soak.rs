@@ -134,8 +134,9 @@ fn sample(host: &KilledHost, admitted: &AtomicU64) -> Vec<Sample> {
 fn check_flat(samples: &[Sample]) {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { panic!("no samples") };
     assert!(last.memory_kib <= first.memory_kib + MOST_GROWTH_KIB, "memory grows: {samples:#?}");
-    // The connections are the same.
-    assert!(last.descriptors <= first.descriptors, "descriptors grow: {samples:#?}");
+    // The connections are the same; each has at most one descriptor on its way, of a flow that begins.
+    let passed = usize::try_from(CLIENTS).unwrap();
+    assert!(last.descriptors <= first.descriptors + passed, "descriptors grow: {samples:#?}");
     // An end that the kernel reports or a class that is removed may be under way.
     let clients = usize::try_from(CLIENTS).unwrap();
     let most = (HELD + HELD / 2) * clients;
