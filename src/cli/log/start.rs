@@ -1,10 +1,12 @@
 //! How the log begins, and the thread that follows the facts.
 
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use gqos::engine::Events;
+use gqos::telemetry::Recorded;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::Level;
@@ -14,7 +16,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fact::FactLog;
-use super::line::LineWriter;
+use super::line::{LineWriter, Lines};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(in crate::cli) enum LogFormat {
@@ -29,10 +31,11 @@ pub(in crate::cli) enum LogFormat {
 }
 
 /// A log that has begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in crate::cli) struct DaemonLog {
     /// `None` where facts are not logged.
     facts: Option<FactLog>,
+    lines: Arc<Lines>,
 }
 
 /// The thread that follows the facts.
@@ -44,9 +47,16 @@ pub(in crate::cli) struct Following {
 /// How long the end of the daemon waits for the last lines.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long the thread waits for more facts once it has written some, so that a busy daemon does not wake it for each.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// How many facts are told before the thread looks whether the daemon ends.
+const MOST_AT_ONCE: usize = 1024;
+
 impl DaemonLog {
     /// From now on events of `tracing` are lines, or entries of the journal.
     pub(in crate::cli) fn begin(format: LogFormat) -> Self {
+        let lines = Arc::<Lines>::default();
         let journal = match format {
             LogFormat::Auto if is_journal() => tracing_journald::layer().ok(),
             _ => None,
@@ -55,29 +65,30 @@ impl DaemonLog {
             let journal =
                 journal.with_field_prefix(Some(PREFIX.to_owned())).with_syslog_identifier("gqos".into());
             subscribe(journal.with_filter(LevelFilter::INFO));
-            return Self { facts: Some(FactLog { is_exact: false }) };
+            return Self { facts: Some(FactLog { is_exact: false }), lines };
         }
         let (is_json, level) = match format {
             LogFormat::Json => (true, Level::INFO),
             LogFormat::Auto | LogFormat::Text => (false, Level::INFO),
             LogFormat::None => (false, Level::WARN),
         };
-        let lines =
-            tracing_subscriber::fmt::layer().with_writer(move || LineWriter { is_json }).with_ansi(false);
+        let shared = Arc::clone(&lines);
+        let writer = move || LineWriter { lines: Arc::clone(&shared), is_json };
+        let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
         let filter = LevelFilter::from_level(level);
         match is_json {
             true => subscribe(
-                lines
+                layer
                     .json()
                     .flatten_event(true)
                     .with_current_span(false)
                     .with_span_list(false)
                     .with_filter(filter),
             ),
-            false => subscribe(lines.with_target(false).with_filter(filter)),
+            false => subscribe(layer.with_target(false).with_filter(filter)),
         }
         let facts = (format != LogFormat::None).then_some(FactLog { is_exact: true });
-        Self { facts }
+        Self { facts, lines }
     }
 
     /// Logs the facts on a thread of its own, until the last one.
@@ -86,9 +97,10 @@ impl DaemonLog {
     pub(in crate::cli) fn follow(self, events: Events) -> std::io::Result<Following> {
         let ((stop, stopped), (end, ended)) = (oneshot::channel(), oneshot::channel());
         if let Some(log) = self.facts {
-            let runtime = Handle::current();
+            let (runtime, lines) = (Handle::current(), self.lines);
             let follow = move || {
-                runtime.block_on(write(log, events, stopped));
+                lines.follow();
+                write(log, &lines, events, (&runtime, stopped));
                 // The daemon may have ended without waiting.
                 let _ = end.send(());
             };
@@ -116,16 +128,17 @@ fn subscribe(layer: impl Layer<Registry> + Send + Sync) {
 }
 
 /// Writes the facts until the daemon ends, and then those that wait.
-async fn write(log: FactLog, mut events: Events, mut stopped: oneshot::Receiver<()>) {
+fn write(
+    log: FactLog,
+    lines: &Lines,
+    mut events: Events,
+    (runtime, mut stopped): (&Handle, oneshot::Receiver<()>),
+) {
     let mut dropped = 0;
-    loop {
-        let next = tokio::select! {
-            biased;
-            event = events.next() => event,
-            _ = &mut stopped => break,
-        };
-        let Some(recorded) = next else { break };
-        log.tell(&recorded);
+    while let Some(first) = runtime.block_on(next(&mut events, &mut stopped)) {
+        log.tell(&first);
+        let more = std::iter::from_fn(|| events.try_next()).take(MOST_AT_ONCE);
+        more.for_each(|recorded| log.tell(&recorded));
         let so_far = events.dropped();
         if so_far > dropped {
             let lost = so_far - dropped;
@@ -136,8 +149,25 @@ async fn write(log: FactLog, mut events: Events, mut stopped: oneshot::Receiver<
             );
             dropped = so_far;
         }
+        lines.write();
+        gather();
     }
     std::iter::from_fn(|| events.try_next()).for_each(|recorded| log.tell(&recorded));
+    lines.write();
+}
+
+/// The next fact; `None` once the daemon ends.
+async fn next(events: &mut Events, stopped: &mut oneshot::Receiver<()>) -> Option<Recorded> {
+    tokio::select! {
+        biased;
+        event = events.next() => event,
+        _ = stopped => None,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the thread does nothing else, and belongs to no runtime")]
+fn gather() {
+    std::thread::sleep(GATHER);
 }
 
 /// Whether standard error is the journal. Source: `JOURNAL_STREAM`, systemd.exec(5).
