@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use flowspec::{Both, Moment};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::json_text::JsonText;
 use crate::admission::{Decision, Reason, Response, Totals};
 use crate::manager::Admitted;
 
@@ -13,7 +13,7 @@ use crate::manager::Admitted;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Decided {
     /// The flat record that `gqos replay` prints.
-    pub decision: Value,
+    pub decision: JsonText,
     /// How the flow is to be set up, where one was admitted or renegotiated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Admitted>,
@@ -46,11 +46,19 @@ struct Parts {
     notified: Vec<String>,
 }
 
+/// What of the flat record says whether it is a refusal.
+#[derive(Deserialize)]
+struct Refusal {
+    ok: bool,
+    #[serde(default)]
+    reason: Option<Reason>,
+}
+
 impl Decided {
     /// The reason of a refusal; `None` for any other decision.
     pub fn refused_for(&self) -> Option<Reason> {
-        let is_refused = self.decision.get("ok") == Some(&Value::Bool(false));
-        is_refused.then(|| Reason::deserialize(self.decision.get("reason")?).ok()).flatten()
+        let refusal: Refusal = self.decision.read().ok()?;
+        refusal.reason.filter(|_| !refusal.ok)
     }
 
     /// The answer with a decision.
@@ -61,23 +69,13 @@ impl Decided {
         admitted: Option<Admitted>,
         with_details: bool,
     ) -> serde_json::Result<Self> {
-        let flat = serde_json::to_value(&decision)?;
+        let flat = JsonText::of(&decision)?;
         Ok(Self {
             decision: flat,
             admitted,
             epoch: None,
             details: with_details.then_some(DecisionDetails(decision)),
         })
-    }
-
-    /// The answer as JSON, without a copy of the record.
-    ///
-    /// - **Errors**: none for a decision that a ledger has made.
-    pub fn into_value(mut self) -> serde_json::Result<Value> {
-        let flat = std::mem::take(&mut self.decision);
-        let mut value = serde_json::to_value(&self)?;
-        value["decision"] = flat;
-        Ok(value)
     }
 }
 
@@ -133,7 +131,7 @@ mod tests {
             let text = serde_json::to_string(&decided).unwrap();
             let read: Decided = serde_json::from_str(&text).unwrap();
             assert_eq!(read.details, Some(DecisionDetails(decision.clone())), "{text}");
-            assert_eq!(read.decision, serde_json::to_value(&decision).unwrap(), "the flat record");
+            assert_eq!(read.decision, JsonText::of(&decision).unwrap(), "the flat record");
             let plain = Decided::new(decision, None, false).unwrap();
             assert_eq!(plain.details, None);
         }

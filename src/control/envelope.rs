@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::error::ControlError;
+use super::json_text::{JsonText, problem};
 use super::method::{Method, MethodCall};
 
 /// A call as it is sent.
@@ -14,7 +14,7 @@ pub struct Call {
     pub method: String,
     /// An object; absent for a method without parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Value>,
+    pub parameters: Option<JsonText>,
     /// The client takes more than one reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
@@ -31,7 +31,7 @@ pub struct Call {
 pub struct Reply {
     /// The parameters of the reply, or those of the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Value>,
+    pub parameters: Option<JsonText>,
     /// Another reply to the same call follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
@@ -65,26 +65,29 @@ impl Call {
     ///
     /// - **Errors**: no such method; a parameter is missing, unknown or has another type; the method gives a stream and the
     ///   call does not take one.
-    pub fn request(self) -> Result<MethodCall, ControlError> {
+    pub fn request(&self) -> Result<MethodCall, ControlError> {
         let Self { method, parameters, more, upgrade, .. } = self;
-        let Some(known) = Method::named(&method) else {
+        let Some(known) = Method::named(method) else {
             let interface = method.rsplit_once('.').map_or("", |(interface, _)| interface);
             return Err(if Method::ALL.iter().any(|known| known.interface() == interface) {
-                ControlError::MethodNotFound { method }
+                ControlError::MethodNotFound { method: method.clone() }
             } else {
                 ControlError::InterfaceNotFound { interface: interface.to_owned() }
             });
         };
-        if upgrade {
-            return Err(ControlError::MethodNotImplemented { method });
+        if *upgrade {
+            return Err(ControlError::MethodNotImplemented { method: method.clone() });
         }
         if known.streams() && !more {
             return Err(ControlError::ExpectedMore {});
         }
-        let parameters = parameters.unwrap_or_else(|| Value::Object(Map::new()));
         let invalid =
-            |problem: serde_json::Error| ControlError::InvalidParameter { parameter: problem.to_string() };
-        known.read(parameters).map_err(invalid)
+            |error: serde_json::Error| ControlError::InvalidParameter { parameter: problem(&error) };
+        let read = match parameters {
+            Some(parameters) => known.read(parameters),
+            None => known.read(&JsonText::default()),
+        };
+        read.map_err(invalid)
     }
 }
 
@@ -93,11 +96,11 @@ impl Reply {
     ///
     /// - **Errors**: a map whose keys are not texts.
     pub fn answer(parameters: &impl Serialize, continues: bool) -> serde_json::Result<Self> {
-        Ok(Self { parameters: Some(serde_json::to_value(parameters)?), continues, error: None })
+        Ok(Self { parameters: Some(JsonText::of(parameters)?), continues, error: None })
     }
 
     /// The last reply, with parameters that are JSON already.
-    pub const fn last(parameters: Value) -> Self {
+    pub const fn last(parameters: JsonText) -> Self {
         Self { parameters: Some(parameters), continues: false, error: None }
     }
 
@@ -105,7 +108,7 @@ impl Reply {
     ///
     /// - **Errors**: a map whose keys are not texts.
     pub fn error(error: &ControlError) -> serde_json::Result<Self> {
-        serde_json::from_value(serde_json::to_value(error)?)
+        serde_json::from_str(&serde_json::to_string(error)?)
     }
 
     /// Reads a message.
@@ -119,12 +122,12 @@ impl Reply {
     ///
     /// - **Errors**: the error that came in its place; parameters of another type, as [`ControlError::Unreadable`].
     pub fn parameters<T: DeserializeOwned>(self) -> Result<T, ControlError> {
-        let unreadable =
-            |problem: serde_json::Error| ControlError::Unreadable { problem: problem.to_string() };
-        let parameters = self.parameters.unwrap_or_else(|| Value::Object(Map::new()));
+        let parameters = self.parameters.unwrap_or_default();
         let Some(name) = self.error else {
-            return serde_json::from_value(parameters).map_err(unreadable);
+            let unreadable = |error| ControlError::Unreadable { problem: problem(&error) };
+            return parameters.read().map_err(unreadable);
         };
+        let parameters = parameters.value();
         let error = serde_json::json!({ "error": name, "parameters": parameters });
         let other = |_| ControlError::Unreadable { problem: format!("{name} {parameters}") };
         Err(serde_json::from_value(error).unwrap_or_else(other))

@@ -1,7 +1,6 @@
 //! The methods, by their names, and calls whose parameters were read.
 
-use serde_json::Value;
-
+use super::json_text::JsonText;
 use super::request::{
     AdoptCall, DrainCall, EgressCall, FlowId, FlowsCall, GetInterfaceDescription, GroupCall, Nothing,
     QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, StatusCall, WaitCall,
@@ -33,8 +32,8 @@ macro_rules! methods {
             }
 
             /// Reads the parameters of a call.
-            pub(super) fn read(self, parameters: Value) -> serde_json::Result<MethodCall> {
-                match self { $(Self::$name => serde_json::from_value(parameters).map(MethodCall::$name),)* }
+            pub(super) fn read(self, parameters: &JsonText) -> serde_json::Result<MethodCall> {
+                match self { $(Self::$name => parameters.read().map(MethodCall::$name),)* }
             }
         }
 
@@ -45,9 +44,9 @@ macro_rules! methods {
             }
 
             /// The parameters of the call.
-            pub(super) fn parameters(&self) -> Option<Value> {
+            pub(super) fn parameters(&self) -> Option<JsonText> {
                 // Structs of texts and numbers, for which this does not fail.
-                match self { $(Self::$name(parameters) => serde_json::to_value(parameters).ok(),)* }
+                match self { $(Self::$name(parameters) => JsonText::of(parameters).ok(),)* }
             }
         }
     };
@@ -126,6 +125,7 @@ mod tests {
 
     use flowspec::{Bytes, Flowspec, Micros, Rate};
     use serde::Serialize;
+    use serde_json::Value;
 
     use super::super::error::ControlError;
     use super::super::reply::*;
@@ -248,7 +248,7 @@ mod tests {
         check("Drain", keys(&DrainReply { draining: true, flows: 0 }));
         check("Reload", keys(&ReloadReply { changes: Value::Null }));
         check("Plan", keys(&ReloadReply { changes: Value::Null }));
-        let decided = Decided { decision: Value::Null, admitted: None, epoch: None, details: None };
+        let decided = Decided { decision: JsonText::default(), admitted: None, epoch: None, details: None };
         for name in ["Reserve", "Renegotiate", "Refresh", "Query", "Group", "Ungroup"] {
             check(name, keys(&decided));
         }

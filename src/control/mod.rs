@@ -7,7 +7,7 @@
 //!
 //! - **Bytes**: a [`FrameReader`] splits the bytes that were read into messages ([`FrameError`]); [`encode`] encodes
 //!   a value as a message.
-//! - **Envelopes**: [`Call`] and [`Reply`].
+//! - **Envelopes**: [`Call`] and [`Reply`]; their parameters are a [`JsonText`].
 //! - **Calls**: a [`Method`] is the name of a method; a [`MethodCall`] is a call with parsed parameters, such as
 //!   [`ReserveCall`] and [`ReleaseCall`].
 //! - **Answers**: [`Decided`] for each request that the ledger decides; [`ClientNotice`] and [`EventBatch`] in streams;
@@ -29,6 +29,7 @@ mod decided;
 mod envelope;
 mod error;
 mod frame;
+mod json_text;
 pub mod limits;
 mod method;
 mod reply;
@@ -38,6 +39,7 @@ pub use decided::{Decided, DecisionDetails};
 pub use envelope::{Call, Reply};
 pub use error::{ControlError, ReportedProblem};
 pub use frame::{FrameError, FrameReader, encode};
+pub use json_text::JsonText;
 pub use method::{Method, MethodCall};
 pub use reply::{
     Attached, ClassRecord, ClientNotice, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch,

@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use flowspec::{Both, Flowspec, Qos};
-use serde_json::Value;
 use shaper::clock;
 
 use super::attached::attach;
@@ -12,16 +11,18 @@ use super::held::{Client, Requester};
 use super::holdings::NotRequested;
 use super::notices::Process;
 use super::peer::Peer;
-use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
+use super::requests::{
+    check_names, failed, invalid, parameters, reservation_request, route_query, unreadable,
+};
 use super::sockets::close_elsewhere;
 use super::state::DaemonServer;
 use super::status::status;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::control::{
     AdoptCall, Attached, ClientNotice, ControlError, Decided, DrainReply, EgressCall, EgressReply,
-    GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, MethodCall,
-    QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord, RenditionsReply, RenegotiateCall,
-    ReserveCall, ServiceInfo,
+    GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, JsonText,
+    MethodCall, QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord, RenditionsReply,
+    RenegotiateCall, ReserveCall, ServiceInfo,
 };
 use crate::engine::{Engine, EngineError, Granted};
 use crate::linux::socket::route_of;
@@ -41,13 +42,17 @@ impl CallingPeer {
     /// Answers a call that has one reply.
     ///
     /// - **Errors**: in place of the reply. A refusal is a reply.
-    pub(super) async fn answer(&self, request: MethodCall, descriptor: Option<OwnedFd>) -> CallResult<Value> {
+    pub(super) async fn answer(
+        &self,
+        request: MethodCall,
+        descriptor: Option<OwnedFd>,
+    ) -> CallResult<JsonText> {
         if request.method().is_administrative() && !self.peer.is_administrator {
             close_elsewhere(descriptor);
             return Err(ControlError::NotPermitted { method: request.method().name().to_owned() });
         }
         if let MethodCall::Attach(flow) = &request {
-            return value(&self.attach(&flow.id, descriptor)?);
+            return parameters(&self.attach(&flow.id, descriptor)?);
         }
         if let Some(descriptor) = descriptor {
             close_elsewhere(Some(descriptor));
@@ -73,21 +78,21 @@ impl CallingPeer {
             MethodCall::Refresh(asked) => answered(self.refresh(asked).await?),
             MethodCall::Release(asked) => self.release(&asked),
             MethodCall::Query(asked) => answered(self.query(*asked).await?),
-            MethodCall::Renditions(asked) => value(&self.renditions(&asked).await?),
-            MethodCall::Adopt(asked) => value(&self.adopt(&asked)?),
+            MethodCall::Renditions(asked) => parameters(&self.renditions(&asked).await?),
+            MethodCall::Adopt(asked) => parameters(&self.adopt(&asked)?),
             MethodCall::Group(asked) => answered(self.group(*asked).await?),
             MethodCall::Ungroup(group) => answered(self.ungroup(group.id).await?),
-            MethodCall::Egress(asked) => value(&self.egress(&asked).await?),
-            MethodCall::Status(asked) => value(&status(&self.server, &self.peer, asked).await?),
-            MethodCall::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
-            MethodCall::Plan(_) => value(&ReloadReply { changes: self.server.plan().await? }),
+            MethodCall::Egress(asked) => parameters(&self.egress(&asked).await?),
+            MethodCall::Status(asked) => parameters(&status(&self.server, &self.peer, asked).await?),
+            MethodCall::Reload(_) => parameters(&ReloadReply { changes: self.server.reload().await? }),
+            MethodCall::Plan(_) => parameters(&ReloadReply { changes: self.server.plan().await? }),
             MethodCall::Drain(asked) => {
                 let draining = !asked.resume.unwrap_or(false);
                 self.server.drain(draining);
-                value(&DrainReply { draining, flows: self.server.holdings.count() })
+                parameters(&DrainReply { draining, flows: self.server.holdings.count() })
             }
-            MethodCall::GetInfo(_) => value(&info()),
-            MethodCall::GetInterfaceDescription(asked) => value(&description(&asked)?),
+            MethodCall::GetInfo(_) => parameters(&info()),
+            MethodCall::GetInterfaceDescription(asked) => parameters(&description(&asked)?),
             // Answered by `streams`, and above.
             MethodCall::Wait(_) | MethodCall::Flows(_) | MethodCall::Events(_) | MethodCall::Attach(_) => {
                 Err(ControlError::MethodNotImplemented { method: request.method().name().to_owned() })
@@ -245,7 +250,7 @@ impl CallingPeer {
         answer
     }
 
-    fn release(&self, asked: &ReleaseCall) -> CallResult<Value> {
+    fn release(&self, asked: &ReleaseCall) -> CallResult<JsonText> {
         self.own(&asked.id)?;
         let holdings = &self.server.holdings;
         let waited = holdings.stop_waiting(&asked.id);
@@ -418,12 +423,12 @@ fn decided(decided: serde_json::Result<Decided>) -> CallResult<Decided> {
     decided.map_err(unreadable)
 }
 
-fn answered(decided: Decided) -> CallResult<Value> {
-    decided.into_value().map_err(unreadable)
+fn answered(decided: Decided) -> CallResult<JsonText> {
+    parameters(&decided)
 }
 
-fn nothing() -> CallResult<Value> {
-    Ok(Value::Object(serde_json::Map::new()))
+fn nothing() -> CallResult<JsonText> {
+    Ok(JsonText::default())
 }
 
 fn info() -> ServiceInfo {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Sleep, sleep};
 
 use super::calls::CallingPeer;
-use super::failed_calls::CalledMethod;
+use super::failed_calls::call_failed;
 use super::replies::{Ended, Replies, send_error};
 use super::sockets::close_elsewhere;
 use super::streams::StreamEnd;
@@ -134,7 +134,6 @@ async fn answer_calls(replies: Replies<'_>, caller: &CallingPeer, counted: &Coun
             close_elsewhere(message.descriptor);
             return;
         };
-        let (oneway, called) = (call.oneway, CalledMethod::of(&call));
         let result = match counted_call(counted).await.and_then(|()| call.request()) {
             Err(error) => {
                 close_elsewhere(message.descriptor);
@@ -154,9 +153,9 @@ async fn answer_calls(replies: Replies<'_>, caller: &CallingPeer, counted: &Coun
             Ok(request) => caller.answer(request, message.descriptor).await,
         };
         if let Err(error) = &result {
-            called.failed(&caller.server, caller.client.process, error);
+            call_failed(&caller.server, &call, caller.client.process, error);
         }
-        if oneway {
+        if call.oneway {
             continue;
         }
         let sent = match result {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::limits::MOST_NAME_BYTES;
-use crate::control::{ControlError, ReserveCall, RouteHints};
+use crate::control::{ControlError, JsonText, ReserveCall, RouteHints};
 use crate::engine::{Ask, EngineError, ReservationRequest, What};
 use crate::linux::{Ports, RouteQuery, RouteSelectors};
 use crate::policy::{Owner, Protocol, Subject};
@@ -94,9 +94,14 @@ pub(super) fn failed(error: EngineError) -> ControlError {
     }
 }
 
+/// A value as JSON that can be changed.
+pub(super) fn value(value: &impl Serialize) -> Result<Value, ControlError> {
+    serde_json::to_value(value).map_err(unreadable)
+}
+
 /// Parameters as JSON.
-pub(super) fn value(parameters: &impl Serialize) -> Result<Value, ControlError> {
-    serde_json::to_value(parameters).map_err(unreadable)
+pub(super) fn parameters(parameters: &impl Serialize) -> Result<JsonText, ControlError> {
+    JsonText::of(parameters).map_err(unreadable)
 }
 
 /// A value that is no JSON, which none of the protocol is.

@@ -200,7 +200,7 @@ impl Client {
     /// Sends a call without waiting for its reply.
     pub(crate) fn send(&mut self, method: &str, parameters: Value, more: bool) {
         let method = if method.contains('.') { method.to_owned() } else { format!("org.gqos.{method}") };
-        let call = Call { method, parameters: Some(parameters), more, ..Call::default() };
+        let call = Call { method, parameters: Some(parameters.into()), more, ..Call::default() };
         self.stream.write_all(&encode(&call).unwrap()).unwrap();
     }
 
@@ -226,7 +226,7 @@ impl Client {
 
     pub(crate) fn answer(&mut self) -> Result<Value, Failed> {
         let reply = self.reply().expect("a reply");
-        let parameters = reply.parameters.unwrap_or(Value::Null);
+        let parameters = reply.parameters.map_or(Value::Null, |parameters| parameters.value());
         match reply.error {
             None => Ok(parameters),
             Some(error) => Err((error.rsplit('.').next().unwrap().to_owned(), parameters)),
@@ -244,8 +244,11 @@ impl Client {
         (method, parameters): (&str, Value),
         descriptor: &dyn AsFd,
     ) -> Result<Value, Failed> {
-        let call =
-            Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), ..Call::default() };
+        let call = Call {
+            method: format!("org.gqos.{method}"),
+            parameters: Some(parameters.into()),
+            ..Call::default()
+        };
         let bytes = encode(&call).unwrap();
         let sent = gqos::linux::send_with_descriptor(&self.stream, &bytes, Some(descriptor.as_fd())).unwrap();
         assert_eq!(sent, bytes.len());
@@ -254,10 +257,13 @@ impl Client {
 
     /// A call to a daemon that may be killed: `None` where the connection has ended.
     pub(crate) fn try_call(&mut self, method: &str, parameters: Value) -> Option<Value> {
-        let call =
-            Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), ..Call::default() };
+        let call = Call {
+            method: format!("org.gqos.{method}"),
+            parameters: Some(parameters.into()),
+            ..Call::default()
+        };
         self.send_bytes(&encode(&call).unwrap()).ok()?;
-        self.reply()?.parameters
+        Some(self.reply()?.parameters?.value())
     }
 
     /// The same with a descriptor.
@@ -266,11 +272,14 @@ impl Client {
         (method, parameters): (&str, Value),
         descriptor: &dyn AsFd,
     ) -> Option<Value> {
-        let call =
-            Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), ..Call::default() };
+        let call = Call {
+            method: format!("org.gqos.{method}"),
+            parameters: Some(parameters.into()),
+            ..Call::default()
+        };
         let bytes = encode(&call).unwrap();
         gqos::linux::send_with_descriptor(&self.stream, &bytes, Some(descriptor.as_fd())).ok()?;
-        self.reply()?.parameters
+        Some(self.reply()?.parameters?.value())
     }
 
     /// Reserves; the decision.

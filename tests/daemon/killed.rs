@@ -306,7 +306,7 @@ fn kernel(network: &LabNetwork) -> String {
 fn try_flows(client: &mut Client) -> Option<Vec<Value>> {
     let call = gqos::control::Call {
         method: "org.gqos.Flows".to_owned(),
-        parameters: Some(json!({})),
+        parameters: Some(json!({}).into()),
         more: true,
         ..gqos::control::Call::default()
     };
@@ -314,7 +314,7 @@ fn try_flows(client: &mut Client) -> Option<Vec<Value>> {
     let mut flows = Vec::new();
     loop {
         let reply = client.reply()?;
-        flows.extend(reply.parameters?["flows"].as_array()?.clone());
+        flows.extend(reply.parameters?.value()["flows"].as_array()?.clone());
         if !reply.continues {
             return Some(flows);
         }

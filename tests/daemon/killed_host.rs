@@ -91,7 +91,7 @@ pub(crate) fn flows(client: &mut Client) -> Vec<Value> {
     let mut flows = Vec::new();
     loop {
         let reply = client.reply().unwrap();
-        flows.extend(reply.parameters.unwrap()["flows"].as_array().unwrap().clone());
+        flows.extend(reply.parameters.unwrap().value()["flows"].as_array().unwrap().clone());
         // Which grows.
         flows.iter_mut().for_each(|flow| drop(flow.as_object_mut().unwrap().remove("age_us")));
         if !reply.continues {

@@ -165,5 +165,10 @@ impl Connection {
 /// A call of a method of `org.gqos`.
 pub(crate) fn call(method: &str, parameters: Value) -> Call {
     let more = matches!(method, "Flows" | "Wait" | "Events");
-    Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), more, ..Call::default() }
+    Call {
+        method: format!("org.gqos.{method}"),
+        parameters: Some(parameters.into()),
+        more,
+        ..Call::default()
+    }
 }

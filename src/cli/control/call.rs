@@ -72,7 +72,7 @@ fn call(arguments: &Arguments) -> Result<Call, CommandFailure> {
         return Err(CommandFailure::new(Exit::Usage, anyhow!("the parameters are not a JSON object")));
     }
     let more = arguments.more || Method::named(&method).is_some_and(Method::streams);
-    Ok(Call { method, parameters: Some(parameters), more, ..Call::default() })
+    Ok(Call { method, parameters: Some(parameters.into()), more, ..Call::default() })
 }
 
 fn standard_input(error: std::io::Error) -> CommandFailure {
