@@ -1,5 +1,7 @@
 //! Messages: bytes up to a NUL, with a bound on their length and depth.
 
+use std::ffi::CStr;
+
 use serde::Serialize;
 
 use super::limits::MOST_DEPTH;
@@ -46,7 +48,8 @@ impl FrameReader {
     /// - **Errors**: it is too long, whether or not its end was read, or nested too deeply.
     pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         let too_long = FrameError::TooLong { most: self.most };
-        let Some(after) = self.buffer[self.scanned..].iter().position(|&byte| byte == 0) else {
+        let unscanned = CStr::from_bytes_until_nul(&self.buffer[self.scanned..]);
+        let Some(after) = unscanned.ok().map(CStr::count_bytes) else {
             self.scanned = self.buffer.len();
             return if self.scanned > self.most { Err(too_long) } else { Ok(None) };
         };

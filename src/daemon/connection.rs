@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Sleep, sleep};
@@ -20,7 +19,7 @@ use super::streams::StreamEnd;
 use super::users::Counted;
 use crate::control::limits::{MESSAGE_TIMEOUT, MOST_CALL_BYTES, MOST_CALLS_IN_FLIGHT};
 use crate::control::{Call, ControlError, FrameReader, MethodCall, Reply};
-use crate::linux::{Received, receive};
+use crate::linux::{Received, receive_next};
 
 /// A message with the descriptor that came with it.
 struct ReceivedMessage {
@@ -64,7 +63,7 @@ async fn read_calls(
         let received = tokio::select! {
             biased;
             () = until(&mut deadline) => break,
-            received = stream.async_io(Interest::READABLE, || receive(stream, &mut buffer)) => received,
+            received = receive_next(stream, &mut buffer) => received,
         };
         let Ok(Received { bytes, descriptors, truncated }) = received else { break };
         let is_too_many = truncated || descriptors.len() + usize::from(descriptor.is_some()) > 1;

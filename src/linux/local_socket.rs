@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
 
 use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
@@ -111,6 +113,35 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     Ok(Received { bytes, descriptors, truncated: message.msg_flags & libc::MSG_CTRUNC != 0 })
 }
 
+/// Waits until bytes can be received, and receives them, as [`receive`] does. Cancelled, it has received nothing.
+///
+/// What does not fill the buffer and has no descriptor was all that there is, so that the next call waits without asking the
+/// kernel in vain.
+///
+/// - **Errors**: `recvmsg`, as it is.
+/// - **Source**: `net/unix/af_unix.c`, `unix_stream_read_generic`: a read ends where the buffer is full, where nothing is left,
+///   and behind a descriptor.
+pub(crate) async fn receive_next(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<Received> {
+    loop {
+        stream.readable().await?;
+        let mut came = None;
+        let tried = stream.try_io(Interest::READABLE, || {
+            let received = came.insert(receive(stream, buffer)?);
+            let is_all = received.bytes > 0
+                && received.bytes < buffer.len()
+                && received.descriptors.is_empty()
+                && !received.truncated;
+            // Says that the socket is no longer readable.
+            if is_all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (came, tried) {
+            (Some(received), _) => return Ok(received),
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            (None, _) => {}
+        }
+    }
+}
+
 /// Space for one control message with a descriptor, aligned as the kernel's headers are. A second descriptor fits in what
 /// the alignment adds.
 #[derive(Default)]
@@ -149,6 +180,7 @@ mod tests {
     use std::fs::File;
     use std::io::IoSlice;
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
@@ -174,6 +206,37 @@ mod tests {
         assert_eq!(receive(&b, &mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert_eq!(receive(&b, &mut buffer).unwrap().bytes, 0, "the end of the stream");
+    }
+
+    /// What comes in a runtime, of bytes that were sent with or without a descriptor before and after it waits.
+    #[tokio::test]
+    async fn everything_comes_without_a_read_in_vain() {
+        let (a, b) = UnixStream::pair().unwrap();
+        b.set_nonblocking(true).unwrap();
+        let b = tokio::net::UnixStream::from_std(b).unwrap();
+        let file = File::open("/proc/self/status").unwrap();
+        let mut buffer = [0; 8];
+        let late = std::thread::spawn(move || {
+            for number in 0..1000_usize {
+                let descriptor = number.is_multiple_of(3).then(|| file.as_fd());
+                assert_eq!(send(&a, b"message", descriptor).unwrap(), 7);
+                if number.is_multiple_of(100) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let (mut bytes, mut descriptors) = (0, 0);
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(60), receive_next(&b, &mut buffer));
+            let received = next.await.expect("what was sent comes").unwrap();
+            if received.bytes == 0 {
+                break;
+            }
+            bytes += received.bytes;
+            descriptors += received.descriptors.len();
+        }
+        late.join().unwrap();
+        assert_eq!((bytes, descriptors), (7000, 334));
     }
 
     #[test]

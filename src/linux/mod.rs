@@ -85,6 +85,7 @@ pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
 pub use links::{Link, ReportedSpeed, bridge_of, lower_interfaces, vrfs};
+pub(crate) use local_socket::receive_next;
 pub use local_socket::{LocalPeer, Received, receive};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 /// A text in which characters that a terminal does not show as such are written as their code points.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    // Most texts are ASCII, of which the control characters alone are hostile.
+    let is_ascii = text.bytes().fold(true, |is_ascii, byte| is_ascii & (b' '..=b'~').contains(&byte));
+    if is_ascii || !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);

@@ -47,7 +47,7 @@ pub(in crate::cli) struct Following {
 /// How long the end of the daemon waits for the last lines.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long the thread waits for more facts once it has written some, so that a busy daemon does not wake it for each.
+/// How long the first fact waits for others, so that a busy daemon does not wake the thread for each.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// How many facts are told before the thread looks whether the daemon ends.
@@ -136,6 +136,7 @@ fn write(
 ) {
     let mut dropped = 0;
     while let Some(first) = runtime.block_on(next(&mut events, &mut stopped)) {
+        gather();
         log.tell(&first);
         let more = std::iter::from_fn(|| events.try_next()).take(MOST_AT_ONCE);
         more.for_each(|recorded| log.tell(&recorded));
@@ -150,7 +151,6 @@ fn write(
             dropped = so_far;
         }
         lines.write();
-        gather();
     }
     std::iter::from_fn(|| events.try_next()).for_each(|recorded| log.tell(&recorded));
     lines.write();

@@ -14,7 +14,7 @@ use super::error::DaemonError;
 use crate::control::limits::MOST_REPLY_BYTES;
 use crate::control::{Call, FrameReader, MethodCall, Reply, encode};
 use crate::failure::{KernelCall, KernelFailure};
-use crate::linux::send_with_descriptor;
+use crate::linux::{Received, receive_next, send_with_descriptor};
 
 /// A connection to the control socket. Its calls return at once, on any thread.
 pub(super) struct DaemonConnection {
@@ -176,14 +176,10 @@ impl DaemonConnection {
     async fn receive(&self) {
         let (mut frames, mut buffer) = (FrameReader::new(MOST_REPLY_BYTES), vec![0; BUFFER]);
         loop {
-            if self.stream.readable().await.is_err() {
-                return;
-            }
-            match self.stream.try_read(&mut buffer) {
-                Ok(0) => return,
-                Ok(read) => frames.push(buffer.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(_) => return,
+            // A daemon sends no descriptors; one that does loses them.
+            match receive_next(&self.stream, &mut buffer).await {
+                Ok(Received { bytes: 0, .. }) | Err(_) => return,
+                Ok(Received { bytes, .. }) => frames.push(buffer.get(..bytes).unwrap_or_default()),
             }
             loop {
                 let Ok(next) = frames.next_message() else { return };
