@@ -89,6 +89,10 @@ const PERIODS: [Micros; 9] = [
 /// A machine whose cores have other work to do delays a task that long.
 const PERIOD_LATENESS: Micros = Micros::new(25_000);
 
+/// How late such a stream may release with the largest rest in its bucket: what a release leaves is less than a whole segment,
+/// and is still there at the next. A later release then loses no more than that.
+const REST_LATENESS: Micros = Micros::new(10_000);
+
 /// Without a period, a quantum is at most this much of the flow's own rate, so that a rate measured over a second is
 /// off by at most one hundredth.
 const QUANTUM_TIME: Micros = Micros::new(10_000);
@@ -243,20 +247,23 @@ impl Plan {
 }
 
 /// What a stream releases at a time, and its period if it has one: the longest in which r gives at most 64 KiB, four
-/// fifths of the bucket with [`PERIOD_LATENESS`] of r left, and half of the peak's. Without one that gives a segment,
-/// and for datagrams, the least of half a bucket, 10 ms of the rate and 64 KiB, in whole segments and at least one.
+/// fifths of the bucket with [`PERIOD_LATENESS`] of r left, or a segment and [`REST_LATENESS`] of r, and half of the peak's.
+/// Without one that gives a segment, and for datagrams, the least of half a bucket, 10 ms of the rate and 64 KiB, in whole
+/// segments and at least one.
 fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> (Bytes, Option<Micros>) {
     let Tokens { rate, depth } = sustained;
     let peak_half = peak.map_or(u64::MAX, |peak| peak.depth.get() / 2);
     let most = peak_half.min(QUANTUM_LIMIT);
     let in_period = |period| rate.bytes_in(period).get();
     if let Framing::Stream { header, segment } = framing {
-        let left = depth.saturating_sub(rate.bytes_in(PERIOD_LATENESS)).get();
+        let packet = header.saturating_add(segment);
+        let late = rate.bytes_in(PERIOD_LATENESS).get();
+        let late_with_rest = rate.bytes_in(REST_LATENESS).get().saturating_add(packet);
         // Rounded down, so that the bucket keeps more.
-        let most = most.min(depth.get() / 5 * 4).min(left);
+        let most = most.min(depth.get() / 5 * 4).min(depth.get().saturating_sub(late.max(late_with_rest)));
         let fits = |&period: &Micros| in_period(period) <= most;
         if let Some(period) = PERIODS.into_iter().find(fits)
-            && in_period(period) >= header.saturating_add(segment)
+            && in_period(period) >= packet
         {
             return (Bytes::new(in_period(period)), Some(period));
         }

@@ -242,3 +242,37 @@ async fn datagrams_are_received_no_faster_than_their_bucket_fills() {
     assert_eq!(received, 12 * 472);
     assert_eq!(datagram.control().stats(Direction::Receiving).charged, 12 * 500);
 }
+
+/// How many tokens a stream that always has data takes too few of its rate in a time, or too many, beyond what a release may
+/// come sooner or later. `None` where its waits need a timer of the kernel, which knows no virtual time.
+async fn lost(rate: u64, depth: u64) -> Option<u64> {
+    let plan = plan(rate, depth, TCP);
+    if !plan.tolerates_coarse_timers() {
+        return None;
+    }
+    let mut stream = Stream::new(wire(usize::MAX), shaped(Direction::Sending, plan));
+    let control = stream.control().clone();
+    let writer = tokio::spawn(async move { while stream.write_all(&[0; 1448 * 40]).await.is_ok() {} });
+    let charged = || control.stats(Direction::Sending).charged;
+    // Its full bucket goes first.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (before, seconds) = (charged(), (1_000_000 / rate).max(20));
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    writer.abort();
+    let (taken, promised) = (charged() - before, rate * seconds);
+    Some(taken.abs_diff(promised).saturating_sub(plan.quantum.get() + 1500))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_stream_loses_rate_to_a_bucket_that_cannot_hold_the_rest_of_a_segment() {
+    let mut losses = Vec::new();
+    for depth in [1600, 2000, 3000, 4000, 4096, 4500, 5000, 6000, 16_384, 65_536] {
+        for kbit in [8, 16, 48, 64, 96, 100, 128, 192, 200, 256, 384, 512, 1000, 4000] {
+            match lost(kbit * 125, depth).await {
+                None | Some(0) => {}
+                Some(lost) => losses.push((kbit, depth, lost)),
+            }
+        }
+    }
+    assert_eq!(losses, [], "kbit/s, bucket, bytes");
+}
