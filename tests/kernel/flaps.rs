@@ -72,7 +72,7 @@ fn words(command: &str) -> Vec<&str> {
 }
 
 /// A link d0 to the other host, with addresses at both ends.
-fn add_link(network: &LabNetwork) {
+pub(super) fn add_link(network: &LabNetwork) {
     let far = network.client.namespace().duplicate().unwrap();
     let add = async move {
         let veth = Veth { name: "d0", peer: "d1", namespace: &far };

@@ -31,6 +31,7 @@ mod reference_cases;
 mod released;
 mod route_changes;
 mod routes;
+mod slow_streams;
 mod sockets;
 mod stacked;
 #[cfg(feature = "cli")]
