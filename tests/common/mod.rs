@@ -16,7 +16,7 @@ use std::sync::Arc;
 use flowspec::Rate;
 use gqos::lab::{LabNetwork, Site};
 use gqos::policy::{Policy, Source};
-pub(crate) use needs::{compiles, installed, skip};
+pub(crate) use needs::{compiles, for_second_kernel, installed, skip};
 
 /// An interface of 100 Mbit/s with two classes, of which `studio` preempts `viewer`.
 pub(crate) const PREEMPTION: &str = r#"

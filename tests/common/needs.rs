@@ -2,7 +2,8 @@
 //!
 //! A test that needs a program, a compiler or a namespace probes for it by using it. Where it is missing, the test
 //! returns early and the test program ends with one line for it, `SKIPPED: test: why`. With `CI=true` in the
-//! environment a missing need is a failure.
+//! environment a missing need is a failure, but for what `tests/second_kernel.sh` tests, on a kernel that has it: there the line
+//! is `SECOND KERNEL: test: why`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -30,8 +31,19 @@ extern "C" fn print_skipped() {
 pub(crate) fn skip(why: &str) {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "with CI=true nothing may be skipped: {why}");
+    record("SKIPPED", &why);
+}
+
+/// Records that the calling test is for kernels with a feature that this one lacks. The caller returns. `tests/second_kernel.sh` runs
+/// the test on one that has it, and takes this line for a failure.
+pub(crate) fn for_second_kernel(why: &str) {
+    record("SECOND KERNEL", why);
+}
+
+/// Has the test program print a line about the calling test when it ends.
+fn record(what: &str, why: &str) {
     let test = std::thread::current().name().unwrap_or("main").to_owned();
-    let line = format!("SKIPPED: {test}: {why}\n");
+    let line = format!("{what}: {test}: {why}\n");
     let mut lines = SKIPPED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if lines.is_empty() {
         // SAFETY: the callback takes no arguments, does not unwind and lives as long as the program.
