@@ -1,7 +1,8 @@
 //! Links that flap and trees that other programs edit, under load: how soon each is repaired, and how long an admitted
 //! flow gets nothing.
 //!
-//! `GQOS_FLAPS=1000 cargo test --test kernel flaps -- --nocapture` prints the times of so many events.
+//! `GQOS_FLAPS=1000 cargo test --test kernel flaps -- --nocapture` lets so many happen on a machine that does nothing else. 99 of
+//! 100 are then to be repaired within a second, and an admitted flow is never to get nothing for longer.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,9 @@ const FLOW: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr
 
 /// How long a busy machine may take for what an idle one does within a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Within this time an idle machine repairs 99 of 100 changes, and an admitted flow sends something.
+const REPAIRED: Duration = Duration::from_secs(1);
 
 /// What happens to the link or its tree.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -252,7 +256,8 @@ fn percentile(times: &mut [Duration], part: usize) -> Duration {
 #[test]
 fn flaps_and_foreign_edits_under_load_are_repaired() {
     let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
-    let count = std::env::var("GQOS_FLAPS").ok().map_or(20, |count| count.parse().unwrap());
+    let wanted: Option<usize> = std::env::var("GQOS_FLAPS").ok().map(|count| count.parse().unwrap());
+    let count = wanted.unwrap_or(20);
     let scene = Scene::start(network);
     let load = Load::start(&scene.network);
     let mut happened = Vec::new();
@@ -268,11 +273,13 @@ fn flaps_and_foreign_edits_under_load_are_repaired() {
     }
     let arrivals = load.stop();
     println!("{:>14} {:>6} {:>12} {:>12} {:>12}", "repaired after", "events", "p50", "p99", "most");
+    let mut slow = Vec::new();
     for event in EVENTS {
         let mine = happened.iter().filter(|(happened, _)| *happened == event);
         let mut times: Vec<_> = mine.map(|(_, [_, ended, repaired])| *repaired - *ended).collect();
         let [p50, p99, most] = [50, 99, 100].map(|part| percentile(&mut times, part));
         println!("{:>14} {:>6} {p50:>12.1?} {p99:>12.1?} {most:>12.1?}", format!("{event:?}"), times.len());
+        slow.extend((p99 >= REPAIRED).then_some((event, p99)));
     }
     // While the link is down, or there is no flow, nothing can arrive.
     let without_link = |event: &Event| matches!(event, Event::DownAndUp | Event::MadeAgain);
@@ -288,6 +295,10 @@ fn flaps_and_foreign_edits_under_load_are_repaired() {
         .collect();
     let [p99, most] = [99, 100].map(|part| percentile(&mut gaps, part));
     println!("nothing of the flow arrives for {p99:.1?} (p99 of {}), {most:.1?} at most", gaps.len());
+    if wanted.is_some() {
+        assert_eq!(slow, [], "repaired late");
+        assert!(most < REPAIRED, "nothing of an admitted flow arrives for {most:?}");
+    }
     let host = scene.host.clone();
     assert_eq!(scene.classes().len(), 3, "link, default and the flow");
     scene.network.server.run(async move { host.stop().await }).unwrap();
