@@ -95,14 +95,15 @@ impl Carrier {
         }
     }
 
-    /// The local port; 0 while it is not known.
-    pub(super) fn local_port(&self) -> u16 {
-        let local = match self {
+    /// The address of the socket.
+    ///
+    /// - **Errors**: `getsockname`.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
             Self::Tcp(own) => own.socket.local_addr(),
             Self::Udp(own) => own.socket.local_addr(),
             Self::Shared { socket, .. } => socket.socket.local_addr(),
-        };
-        local.map_or(0, |local| local.port())
+        }
     }
 
     /// What the route of the flow's packets depends on.

@@ -135,7 +135,7 @@ impl Connector {
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
         self.host.follow_route(&mut granted, route_of(&stream, peer)).await?;
         let Granted { admitted, decision, .. } = &mut granted;
-        let local_port = stream.local_addr().map_or(0, |local| local.port());
+        let local_port = stream.local_addr().map_err(failed("getsockname"))?.port();
         let packets = ReceivedPackets { protocol: Protocol::Tcp, peer, local_port };
         self.host.receive(packets, admitted, decision).await;
         let stream = Arc::new(stream);
@@ -161,7 +161,7 @@ impl Connector {
         udp.connect(peer).await.map_err(failed("connect"))?;
         self.host.follow_route(&mut granted, route_of(&udp, peer)).await?;
         let Granted { admitted, decision, .. } = &mut granted;
-        let local_port = udp.local_addr().map_or(0, |local| local.port());
+        let local_port = udp.local_addr().map_err(failed("getsockname"))?.port();
         let packets = ReceivedPackets { protocol: Protocol::Udp, peer, local_port };
         self.host.receive(packets, admitted, decision).await;
         let connection = DatagramConnection::granted(self.host.clone(), udp, peer, granted)?;

@@ -192,9 +192,11 @@ impl Flow {
         }
         // Restores the state if this future is dropped or fails.
         let request = RequestGuard(&self.0);
-        let mut granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
+        let asked = self.0.request(ask.clone())?;
+        let (local_port, reserved) = (asked.subject.local_port, self.0.host.reserve(asked));
+        let mut granted = reserved.await?;
         let Granted { admitted, decision, .. } = &mut granted;
-        self.0.receive(admitted, decision).await;
+        self.0.receive(local_port, admitted, decision).await;
         let decision = self.0.set_up(granted, request)?;
         self.attached().await;
         Ok(decision)
@@ -329,17 +331,18 @@ impl Flow {
 }
 
 impl Inner {
-    fn request(&self, ask: Ask) -> ReservationRequest {
-        let (protocol, local_port) = (self.carrier.protocol(), self.carrier.local_port());
-        let subject = Subject { protocol, local_port, peer: self.peer.ip() };
+    /// The request for the flow; fails where the kernel does not say its local port, which rules may be for.
+    fn request(&self, ask: Ask) -> Result<ReservationRequest, ConnectError> {
+        let failed = |cause| ConnectError::socket("getsockname", self.peer, cause);
+        let local_port = self.carrier.local_addr().map_err(failed)?.port();
+        let subject = Subject { protocol: self.carrier.protocol(), local_port, peer: self.peer.ip() };
         let selectors = self.carrier.route_selectors(self.peer);
-        ReservationRequest { selectors, ..ReservationRequest::new(ask, subject) }
+        Ok(ReservationRequest { selectors, ..ReservationRequest::new(ask, subject) })
     }
 
     /// Gives the flow a class for what it receives, or takes it where nothing is reserved for receiving any more.
-    async fn receive(&self, admitted: &Admitted, decision: &mut Decision) {
-        let (protocol, local_port) = (self.carrier.protocol(), self.carrier.local_port());
-        let packets = ReceivedPackets { protocol, peer: self.peer, local_port };
+    async fn receive(&self, local_port: u16, admitted: &Admitted, decision: &mut Decision) {
+        let packets = ReceivedPackets { protocol: self.carrier.protocol(), peer: self.peer, local_port };
         self.host.receive(packets, admitted, decision).await;
     }
 
@@ -402,7 +405,9 @@ impl Inner {
         };
         let (flow, reserved, mut decision) = (Arc::clone(self), Arc::clone(reserved), decision);
         tokio::spawn(async move {
-            flow.receive(&admitted, &mut decision).await;
+            // A socket without an address has failed.
+            let Ok(local) = flow.carrier.local_addr() else { return };
+            flow.receive(local.port(), &admitted, &mut decision).await;
             // It fails for a flow that has ended meanwhile, and for a socket that has failed.
             let _ = flow.shape_renegotiated(&reserved, (admitted, decision, rendition));
         });
@@ -468,7 +473,9 @@ impl Inner {
         let (id, reserved) = held.ok_or(ConnectError::NotReserved)?;
         let time_to_live = ask.time_to_live;
         let engine = &self.host.engine;
-        let renditions = engine.renditions(self.request(Ask { id: Some(id.clone()), ..ask })).await?;
+        let request = self.request(Ask { id: Some(id.clone()), ..ask })?;
+        let local_port = request.subject.local_port;
+        let renditions = engine.renditions(request).await?;
         let mut refused = None;
         for Rendition { template: name, qos } in renditions {
             let answer = engine.renegotiate(id.clone(), qos.map(Some)).await?;
@@ -477,7 +484,7 @@ impl Inner {
                 refused = Some(decision);
                 continue;
             };
-            self.receive(&admitted, &mut decision).await;
+            self.receive(local_port, &admitted, &mut decision).await;
             let decision = self.shape_renegotiated(&reserved, (admitted, decision, name))?;
             if let Some(time_to_live) = time_to_live {
                 self.refresh(id, time_to_live).await?;

@@ -157,10 +157,11 @@ impl Listener {
     /// The next connection, with its reservation. Dropped before a connection has come, the future loses none; after that
     /// the connection is closed.
     ///
-    /// - **Errors**: the refusal, with the stream; what `accept` answered.
+    /// - **Errors**: the refusal, with the stream; what `accept` answered, and `getsockname`.
     pub async fn accept(&self) -> Result<Connection, AcceptError> {
         let (stream, peer) = self.accept_stream().await?;
-        let local_port = stream.local_addr().map_or(0, |local| local.port());
+        let failed = |cause| AcceptError::Accept(KernelCall("getsockname").failed(peer.to_string(), cause));
+        let local_port = stream.local_addr().map_err(failed)?.port();
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: peer.ip() };
         let selectors = socket::route_selectors(&stream, peer);
         let request = ReservationRequest { selectors, ..ReservationRequest::new(self.ask.clone(), subject) };
