@@ -1,7 +1,8 @@
 //! A host that is killed at each system call, one of whose system calls fails, whose request the kernel never gets, or
-//! that is stopped while links change: what the kernel holds afterwards.
+//! that is stopped while links change: what the kernel holds afterwards. The same for the calls of a reload of its policy.
 //!
-//! `cargo test --test syscalls` tries some of them, and each of them with `GQOS_SYSCALLS=all`. Needs root and strace. This
+//! `cargo test --test syscalls` tries some of them, each of them with `GQOS_SYSCALLS=all`, and each of one name with that, such as
+//! `GQOS_SYSCALLS=getsockname`. Needs root and strace. This
 //! program is the host too, with `GQOS_LIFE` in its environment: one thread of it does everything but to read
 //! dumps, so that the numbers of its calls are the same in each run.
 
@@ -23,13 +24,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use common::{installed, lab};
-use kernel_state::Place;
+use kernel_state::{Held, Place};
+use life::Kind;
 use tracer::{Ended, Injected, Injection, Point};
 
 /// What the tests are called for a filter on the command line.
-const NAMES: [&str; 4] =
-    ["killed_at_a_system_call", "a_system_call_fails_once", "a_request_gets_no_answer_once", STOPPED];
+const CAMPAIGNS: [(&str, Kind, Faults); 6] = [
+    ("killed_at_a_system_call", Kind::Whole, Faults::Kills),
+    ("a_system_call_fails_once", Kind::Whole, Faults::Failures),
+    ("a_request_gets_no_answer_once", Kind::Whole, Faults::Losses),
+    ("killed_in_a_reload", Kind::Reload, Faults::Kills),
+    ("a_call_of_a_reload_fails_once", Kind::Reload, Faults::Failures),
+    ("a_request_of_a_reload_gets_no_answer_once", Kind::Reload, Faults::Losses),
+];
 const STOPPED: &str = "stopped_while_links_change";
+
+/// What happens at the calls of a life, at one call in each.
+#[derive(Clone, Copy)]
+enum Faults {
+    Kills,
+    Failures,
+    Losses,
+}
 
 /// The errors that a call fails with.
 const ERRORS: [&str; 5] = ["ENOBUFS", "ENOMEM", "EINTR", "EPERM", "EBUSY"];
@@ -70,25 +86,32 @@ fn main() {
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted =
         |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
-    let wanted: Vec<_> = NAMES.into_iter().filter(|name| is_wanted(name)).collect();
-    if wanted.is_empty() || !installed(&["strace", "nsenter", "tc", "ip"]) || lab(100).is_none() {
+    let wanted: Vec<_> = CAMPAIGNS.into_iter().filter(|(name, ..)| is_wanted(name)).collect();
+    let is_none_wanted = wanted.is_empty() && !is_wanted(STOPPED);
+    if is_none_wanted || !installed(&["strace", "nsenter", "tc", "ip"]) || lab(100).is_none() {
         return;
     }
-    let points = points();
     let mut faults = 0;
-    for name in wanted {
-        if name == STOPPED {
-            let (problems, time) = Place::new().overrun();
-            println!("{name}: repaired after {time:.1?}; {problems:?}");
-            faults += problems.len();
+    for kind in [Kind::Whole, Kind::Reload] {
+        let mine: Vec<_> = wanted.iter().filter(|(_, of, _)| *of == kind).collect();
+        if mine.is_empty() {
             continue;
         }
-        let (injections, workers) = match name {
-            "killed_at_a_system_call" => (sampled(kills(&points)), WORKERS),
-            "a_system_call_fails_once" => (sampled(failures(&points)), WORKERS),
-            _ => (if is_full() { losses(&points) } else { fewest(losses(&points)) }, WAITING_WORKERS),
-        };
-        faults += campaign(name, &injections, workers);
+        let (points, states) = points(kind);
+        for (name, _, what) in mine {
+            let (injections, workers) = match what {
+                Faults::Kills => (sampled(kills(&points)), WORKERS),
+                Faults::Failures => (sampled(failures(&points)), WORKERS),
+                Faults::Losses if is_full() => (losses(&points), WAITING_WORKERS),
+                Faults::Losses => (fewest(losses(&points)), WAITING_WORKERS),
+            };
+            faults += campaign(name, &injections, workers, &|| Place::new(kind, &states));
+        }
+    }
+    if is_wanted(STOPPED) {
+        let (problems, time) = Place::new(Kind::Whole, &[]).overrun();
+        println!("{STOPPED}: repaired after {time:.1?}; {problems:?}");
+        faults += problems.len();
     }
     assert_eq!(faults, 0, "see above");
 }
@@ -97,13 +120,20 @@ fn is_full() -> bool {
     std::env::var("GQOS_SYSCALLS").as_deref() == Ok("all")
 }
 
-/// The system calls of a life without a fault.
-fn points() -> Vec<Point> {
-    let mut place = Place::new();
+/// The system calls of a life without a fault, and what the kernel holds in its states.
+fn points(kind: Kind) -> (Vec<Point>, Vec<Held>) {
+    let mut place = Place::new(kind, &[]);
     let life = place.live(None);
-    assert_eq!((life.ended, &life.problems[..]), (Ended::Exited(0), &[][..]), "a life without a fault");
-    assert!(life.lacking.is_empty(), "{:?}", life.lacking);
-    life.points
+    let is_right = life.ended == Ended::Exited(0) && life.failed.is_empty() && life.lacking.is_empty();
+    assert!(is_right && life.problems.is_empty(), "a life without a fault: {life:?}");
+    assert!(!life.points.is_empty() && life.states.len() > 2);
+    let differs = |pair: &[Held]| pair[0].objects != pair[1].objects;
+    assert!(
+        life.states.windows(2).all(differs),
+        "each step changes what the kernel holds: {:#?}",
+        life.states
+    );
+    (life.points, life.states)
 }
 
 fn kills(points: &[Point]) -> Vec<Injection> {
@@ -129,8 +159,10 @@ fn losses(points: &[Point]) -> Vec<Injection> {
 
 /// Some of all, evenly, so that each error is among them.
 fn sampled(all: Vec<Injection>) -> Vec<Injection> {
-    if is_full() {
-        return all;
+    match std::env::var("GQOS_SYSCALLS") {
+        Ok(name) if name != "all" => return all.into_iter().filter(|one| one.point.name == name).collect(),
+        Ok(_) => return all,
+        Err(_) => {}
     }
     let every = all.len().div_ceil(SAMPLE).max(1) | 1;
     all.into_iter().step_by(every).collect()
@@ -142,13 +174,18 @@ fn fewest(all: Vec<Injection>) -> Vec<Injection> {
 }
 
 /// Tries each injection in a network of its own, and prints what has gone wrong. Returns how many did.
-fn campaign(name: &str, injections: &[Injection], workers: usize) -> usize {
+fn campaign(
+    name: &str,
+    injections: &[Injection],
+    workers: usize,
+    place_for: &(impl Fn() -> Place + Sync),
+) -> usize {
     let (begun, next) = (Instant::now(), AtomicUsize::new(0));
     let found = Mutex::new((Vec::new(), BTreeMap::<String, usize>::new()));
     std::thread::scope(|threads| {
         for _ in 0..workers.min(injections.len()) {
             threads.spawn(|| {
-                let mut place = Place::new();
+                let mut place = place_for();
                 while let Some(injection) = injections.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (faults, ended) = attempt(&mut place, injection);
                     let mut found = found.lock().unwrap();
@@ -156,7 +193,7 @@ fn campaign(name: &str, injections: &[Injection], workers: usize) -> usize {
                     if !faults.is_empty() {
                         println!("FAULT: {injection}: {}", faults.join("; "));
                         found.0.push(injection);
-                        place = Place::new();
+                        place = place_for();
                     }
                 }
             });

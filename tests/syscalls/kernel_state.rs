@@ -13,7 +13,7 @@ use gqos::lab::{CLIENT_V4, LabNetwork};
 use tokio::net::UdpSocket;
 
 use super::common::{inside, lab, policy};
-use super::life;
+use super::life::{self, Kind};
 use super::tracer::{self, Ended, Injected, Injection, Point};
 
 /// Everything that gqos makes: qdiscs, classes, filters, ifbs and claims.
@@ -26,14 +26,28 @@ const DUMP: &str = "for d in $(ip -o link | sed 's/^[0-9]*: //; s/[@:].*//'); do
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const SETTLED: Duration = Duration::from_secs(20);
 
-/// Two hosts, and what the kernel of one holds without a gqos and with the flows of [`Place::started`].
+/// What the kernel holds is taken for settled once it stays as it is for so many pauses.
+const SETTLING_PAUSES: usize = 20;
+
+/// Two hosts, and what the kernel of one holds without a gqos and with a host that has two flows.
 pub(crate) struct Place {
     pub(crate) network: LabNetwork,
+    kind: Kind,
     peers: [SocketAddr; 2],
     directory: tempfile::TempDir,
     empty: BTreeSet<String>,
-    pub(crate) started: BTreeSet<String>,
+    /// The policies under which the next host starts, in turn, and what the kernel holds then.
+    pub(crate) started: Vec<(String, BTreeSet<String>)>,
     starts: usize,
+    /// What the kernel holds in each state of a life without a fault, by the classes of the flows.
+    states: Vec<Held>,
+}
+
+/// What the kernel holds, by the words of `tc` and `ip`, while flows have these classes.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    classes: String,
+    pub(crate) objects: BTreeSet<String>,
 }
 
 /// A process that lives, and waits for a line after each step.
@@ -55,10 +69,13 @@ pub(crate) struct Life {
     pub(crate) lacking: Vec<String>,
     /// The calls, where no fault was injected.
     pub(crate) points: Vec<Point>,
+    /// What the kernel held in each state.
+    pub(crate) states: Vec<Held>,
 }
 
 impl Place {
-    pub(crate) fn new() -> Self {
+    /// A place for lives of this kind, in each state of which the kernel is to hold what it holds without a fault.
+    pub(crate) fn new(kind: Kind, states: &[Held]) -> Self {
         let network = lab(100).expect("the first one was made");
         let peers = [5000, 5001].map(|port| SocketAddr::from((CLIENT_V4, port)));
         for peer in peers {
@@ -69,13 +86,14 @@ impl Place {
         let ports = async { std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "6000 6001") };
         network.server.run(ports).unwrap().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let nothing = BTreeSet::new();
-        let mut place =
-            Self { network, peers, directory, empty: nothing.clone(), started: nothing, starts: 0 };
+        let (empty, started, states) = (BTreeSet::new(), Vec::new(), states.to_vec());
+        let mut place = Self { network, kind, peers, directory, empty, started, starts: 0, states };
         place.empty = place.dump();
-        place.started = place.next_start();
-        let both = place.started.iter().filter(|line| line.contains("class htb 6771:101"));
-        assert_eq!(both.count(), 2, "{:#?}", place.started);
+        place.started =
+            kind.policies().into_iter().map(|text| (text.clone(), place.next_start(&text))).collect();
+        let (_, first) = &place.started[0];
+        let both = first.iter().filter(|line| line.contains("class htb 6771:101"));
+        assert_eq!(both.count(), 2, "{first:#?}");
         place
     }
 
@@ -85,11 +103,26 @@ impl Place {
         shown.lines().map(without_chosen).collect()
     }
 
-    /// Starts a host with two flows, and stops it. Returns what the kernel held meanwhile.
-    fn next_start(&self) -> BTreeSet<String> {
-        let peers = self.peers;
+    /// The same once it stays as it is: a change may be under way.
+    fn settled_dump(&self) -> BTreeSet<String> {
+        let mut before = self.dump();
+        loop {
+            for _ in 0..SETTLING_PAUSES {
+                pause();
+            }
+            let after = self.dump();
+            if after == before {
+                return after;
+            }
+            before = after;
+        }
+    }
+
+    /// Starts a host with two flows under a policy, and stops it. Returns what the kernel held meanwhile.
+    fn next_start(&self, text: &str) -> BTreeSet<String> {
+        let (peers, policy) = (self.peers, policy(text));
         let work = async move {
-            let host = Host::start(policy(life::POLICY)).await.unwrap();
+            let host = Host::start(policy).await.unwrap();
             let mut flows = Vec::new();
             for (peer, id) in peers.into_iter().zip(["one", "two"]) {
                 flows.push(host.connector().connect_udp(peer, &life::ask(id, 20)).await.unwrap());
@@ -109,14 +142,9 @@ impl Place {
     /// The next start replaces what was left, under any policy, and leaves nothing itself.
     pub(crate) fn check_next_start(&mut self) -> Vec<String> {
         self.starts += 1;
+        let (text, started) = &self.started[self.starts % self.started.len()];
         let mut faults = Vec::new();
-        if self.starts.is_multiple_of(2) {
-            let text = life::POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
-            let work = async move { Host::start(policy(&text)).await.unwrap().stop().await };
-            self.network.server.run(work).expect("a start in user space");
-            faults.extend(self.check_empty("after a start in user space"));
-        }
-        faults.extend(difference("after the next start", &self.started, &self.next_start()));
+        faults.extend(difference("after the next start", started, &self.next_start(text)));
         faults.extend(self.check_empty("after the next stop"));
         faults
     }
@@ -128,9 +156,9 @@ impl Place {
 
     /// Starts this program as a process that lives.
     pub(crate) fn spawn(&self, mut command: Command) -> Running {
-        let peers = self.peers.map(|peer| peer.to_string()).join(" ");
+        let given = format!("{} {} {}", self.kind.name(), self.peers[0], self.peers[1]);
         let errors = std::fs::File::create(self.directory.path().join("errors")).unwrap();
-        command.env("GQOS_LIFE", peers).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        command.env("GQOS_LIFE", given).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().unwrap();
         let (lines, stdin) = (lines(&mut child), child.stdin.take().unwrap());
         Running { child, lines, stdin }
@@ -145,7 +173,7 @@ impl Place {
         let is_killed = injection.is_some_and(|injection| matches!(injection.what, Injected::Kill));
         let mut life = self.follow(running, !is_killed);
         if injection.is_none() {
-            life.points = tracer::points(&log);
+            life.points = tracer::points(&log, self.kind.lines());
         }
         life
     }
@@ -159,7 +187,9 @@ impl Place {
             failed: Vec::new(),
             lacking: Vec::new(),
             points: Vec::new(),
+            states: Vec::new(),
         };
+        let mut states = 0;
         loop {
             let line = match lines.recv_timeout(PATIENCE) {
                 Ok(line) => line,
@@ -173,6 +203,12 @@ impl Place {
                 ("classes", classes) => {
                     if is_compared {
                         life.problems.extend(self.check_classes(classes));
+                        life.problems.extend(self.check_state(states, classes));
+                        states += 1;
+                        if self.states.is_empty() {
+                            let objects = self.settled_dump();
+                            life.states.push(Held { classes: classes.to_owned(), objects });
+                        }
                     }
                     // The process may have been killed.
                     let _ = stdin.write_all(b"\n");
@@ -208,6 +244,20 @@ impl Place {
             }
             if begun.elapsed() > SETTLED {
                 return Some(format!("the flows have the classes {wanted:?}, the kernel has {found:?}"));
+            }
+            pause();
+        }
+    }
+
+    /// Whether the kernel holds what it holds in this state of a life without a fault. Where a flow was refused, it may have
+    /// other classes, and holds others.
+    fn check_state(&self, number: usize, classes: &str) -> Option<String> {
+        let wanted = self.states.get(number).filter(|state| state.classes == classes)?;
+        let begun = Instant::now();
+        loop {
+            let found = difference(&format!("in state {number}"), &wanted.objects, &self.dump());
+            if found.is_none() || begun.elapsed() > SETTLED {
+                return found;
             }
             pause();
         }

@@ -55,7 +55,7 @@ impl Place {
     fn settled(&self, when: &str) -> (Option<String>, Duration) {
         let begun = Instant::now();
         loop {
-            let found = difference(when, &self.started, &self.dump());
+            let found = difference(when, &self.started[0].1, &self.dump());
             if found.is_none() || begun.elapsed() > SETTLED {
                 return (found, begun.elapsed());
             }

@@ -85,13 +85,13 @@ pub(crate) fn command(namespace: &str, log: &Path, injection: Option<&Injection>
     command
 }
 
-/// The calls of the main thread in a log, from the first line that the process has printed. strace counts the calls of
-/// each thread apart, and the threads that read dumps make few: a fault at a call of the main thread comes at the same
-/// number of theirs, if they get there.
-pub(crate) fn points(log: &Path) -> Vec<Point> {
+/// The calls of the main thread in a log, while the process has printed so many lines. strace counts the calls of each thread
+/// apart, and the threads that read dumps make few: a fault at a call of the main thread comes at the same number of
+/// theirs, if they get there.
+pub(crate) fn points(log: &Path, lines: std::ops::Range<usize>) -> Vec<Point> {
     let log = std::fs::read_to_string(log).unwrap();
     let mut counts = BTreeMap::<&str, usize>::new();
-    let (mut points, mut has_begun) = (Vec::new(), false);
+    let (mut points, mut printed) = (Vec::new(), 0);
     let main = log.split(' ').next().unwrap();
     for (thread, name, call) in log.lines().filter_map(call) {
         if thread != main {
@@ -99,14 +99,14 @@ pub(crate) fn points(log: &Path) -> Vec<Point> {
         }
         let number = counts.entry(name).or_default();
         *number += 1;
-        if has_begun && name != "exit_group" {
+        if lines.contains(&printed) && name != "exit_group" {
             let returned =
                 call.rsplit("= ").next().and_then(|returned| returned.split(' ').next()?.parse().ok());
             let is_netlink = call.contains("<NETLINK:");
             let (name, number, returned) = (name.to_owned(), *number, returned.unwrap_or_default());
             points.push(Point { name, number, is_netlink, returned, files: Vec::new() });
         }
-        has_begun |= name == "write" && call.contains("write(1<");
+        printed += usize::from(name == "write" && call.contains("write(1<"));
     }
     points
 }
