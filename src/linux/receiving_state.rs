@@ -44,7 +44,7 @@ impl Netlink {
             Ok(Some(found)) => return Ok(ReceivingState::Gone(Differences::one(found))),
             Ok(None) => {}
         }
-        let observed = match self.observe(links.ifb).await? {
+        let observed = match self.observe_all(links.ifb).await? {
             Ok(observed) if observed.check_layout().is_ok() && observed.root().is_some() => observed,
             _ => return Ok(ReceivingState::Gone(Differences::one(Difference::RootMissing))),
         };

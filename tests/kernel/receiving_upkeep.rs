@@ -15,7 +15,7 @@ use super::receiving::{connected, host_with_flow, links, qdiscs, source};
 /// How long a busy machine may take for what an idle one does within a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the interface receives has its tree in the kernel, with a class and a filter for the one flow.
+/// What the interface receives has its tree in the kernel, with a class and a filter for the one flow and none of other programs.
 fn is_whole(network: &LabNetwork, ifb: &str) -> bool {
     // What is being repaired may be gone for a moment.
     let run = |command: &str| inside(&network.server, &["sh", "-c", &format!("{command} 2>/dev/null; true")]);
@@ -23,7 +23,10 @@ fn is_whole(network: &LabNetwork, ifb: &str) -> bool {
         && run(&format!("ip -o link show {ifb}")).contains(",UP");
     is_up
         && run(&format!("tc class show dev {ifb}")).contains("6771:100 ")
+        && !run(&format!("tc class show dev {ifb}")).contains("6771:8000 ")
         && run(&format!("tc filter show dev {ifb}")).contains("flowid 6771:100")
+        && !run(&format!("tc filter show dev {ifb}; tc filter show dev {ifb} parent 6771:1"))
+            .contains("flowid 6771:2")
         && run("tc filter show dev eth0 parent ffff:").contains(&format!("Redirect to device {ifb}"))
 }
 
@@ -88,6 +91,26 @@ fn what_another_program_changes_is_repaired_and_reported() {
             "class 6771:100 has another",
         ),
         ("tc filter del dev IFB parent 6771: protocol ip prio 26481", "the filters of the ifb were changed"),
+        ("tc qdisc add dev IFB parent 6771:100 pfifo limit 1", "class 6771:100 has another queue"),
+        (
+            "tc filter add dev IFB parent 6771: protocol ip prio 1 u32 match u32 0 0 flowid 6771:2",
+            "the filters of the ifb were changed",
+        ),
+        // Before the filter that leads to the hash table, with its priority.
+        (
+            "tc filter add dev IFB parent 6771: protocol ip prio 26481 handle ::1 u32 match u32 0 0 flowid 6771:2",
+            "a filter below 6771: was added by another program",
+        ),
+        // The kernel does not delete a class to which a filter leads.
+        (
+            "tc class add dev IFB parent 6771:1 classid 6771:8000 htb rate 9mbit; tc filter add dev IFB parent 6771: \
+             protocol ip prio 26481 handle ::1 u32 match u32 0 0 flowid 6771:8000",
+            "class 6771:8000 was added by another program",
+        ),
+        (
+            "tc filter add dev IFB parent 6771:1 protocol ip prio 1 u32 match u32 0 0 flowid 6771:2",
+            "a filter below 6771:1 was added by another program",
+        ),
     ] {
         let edit = edit.replace("IFB", &ifb);
         inside(&network.server, &["sh", "-c", &edit]);
