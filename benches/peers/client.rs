@@ -16,6 +16,7 @@ use crate::host::{Core, Hosts, Process, SERVER};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Measured {
     pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
     pub(crate) rate_error: f64,
     /// First and last percentile over all windows of a second.
     pub(crate) second: [f64; 2],
@@ -54,18 +55,37 @@ impl Reader {
     }
 
     /// Until the client has connected and warmed up.
-    pub(crate) fn until_begun(&mut self) {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        assert_eq!(line, "begun\n");
+    ///
+    /// - **Errors**: it has failed.
+    pub(crate) fn until_begun(&mut self) -> Result<(), String> {
+        self.line().and_then(|line| if line == BEGUN { Ok(()) } else { Err(line) })
     }
 
-    pub(crate) fn result(&mut self) -> Measured {
+    /// Until the client has measured, and before it computes.
+    ///
+    /// - **Errors**: it has failed.
+    pub(crate) fn until_over(&mut self) -> Result<(), String> {
+        self.line().and_then(|line| if line == OVER { Ok(()) } else { Err(line) })
+    }
+
+    /// - **Errors**: the client has failed.
+    pub(crate) fn result(&mut self) -> Result<Measured, String> {
+        serde_json::from_str(&self.line()?).map_err(|error| error.to_string())
+    }
+
+    fn line(&mut self) -> Result<String, String> {
         let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
+        match self.lines.read_line(&mut line) {
+            Ok(0) => Err("the client has failed".to_owned()),
+            Ok(_) => Ok(line.trim_end().to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
+
+/// What the process says when it begins to measure, and when it ends.
+const BEGUN: &str = "begun";
+const OVER: &str = "over";
 
 struct Receiver {
     streams: Vec<TcpStream>,
@@ -87,11 +107,12 @@ pub(crate) fn run(arguments: &[String]) {
         receiver.connect(address);
     }
     receiver.read_until(Instant::now() + WARM_UP, |_, _, _| {});
-    println!("begun");
+    println!("{BEGUN}");
     let mut history = History::new(streams, rate);
     let begun = Instant::now();
     receiver
         .read_until(begun + BIN * BINS as u32, |stream, at, count| history.add(stream, at - begun, count));
+    println!("{OVER}");
     println!("{}", serde_json::to_string(&history.result()).unwrap());
     assert_eq!(receiver.ended, 0, "streams ended");
 }
@@ -162,6 +183,7 @@ impl History {
         depths.sort_by(f64::total_cmp);
         Measured {
             bytes,
+            seconds: BIN.as_secs_f64() * BINS as f64,
             rate_error: (bytes as f64 / promised - 1.0) * 100.0,
             second: self.windows(WINDOW_BINS),
             ten_seconds: self.windows(LONG_WINDOW_BINS),

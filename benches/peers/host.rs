@@ -53,9 +53,9 @@ impl Hosts {
         }
     }
 
-    /// The network namespace of the server's processes, as `/proc/PID/ns/net` names it.
-    pub(crate) fn server_namespace(&self) -> std::path::PathBuf {
-        std::fs::read_link(self.namespace(Core::Server)).unwrap()
+    /// The network namespace of a host's processes, as `/proc/PID/ns/net` names it.
+    pub(crate) fn host(&self, core: Core) -> std::path::PathBuf {
+        std::fs::read_link(self.namespace(core)).unwrap()
     }
 
     /// Whether something listens there on the server's host.
@@ -65,15 +65,29 @@ impl Hosts {
 
     /// A command on one of the hosts, with as many descriptors as streams need.
     pub(crate) fn command(&self, core: Core, arguments: &[&str]) -> Command {
-        let cpu = match core {
-            Core::Server => "0",
-            Core::Client => "1",
-        };
+        let cpu = core.number().to_string();
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.namespace(core)));
-        command.args(["taskset", "-c", cpu, "sh", "-c", "ulimit -n $(ulimit -H -n); exec \"$@\"", "sh"]);
+        command.args([
+            "taskset",
+            "-c",
+            &cpu,
+            "sh",
+            "-c",
+            "ulimit -n 65536 2>/dev/null || ulimit -n $(ulimit -H -n); exec \"$@\"",
+            "sh",
+        ]);
         command.args(arguments).stdin(Stdio::null());
         command
+    }
+}
+
+impl Core {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Server => 0,
+            Self::Client => 1,
+        }
     }
 }
 

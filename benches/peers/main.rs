@@ -1,6 +1,6 @@
 //! Streams of gqos beside those of other servers: accuracy, burst, CPU and memory, in one table.
 //!
-//! `cargo bench --bench peers`, or with words that a row has to contain: `cargo bench --bench peers -- 1000x1 gqos nginx`.
+//! `cargo bench --bench peers`, or with the names of loads and rows: `cargo bench --bench peers -- 1000x1 gqos nginx`.
 //! Needs root for two network namespaces, and `ip`, `nsenter` and `taskset`. nginx, lighttpd, Apache and HAProxy are found in
 //! PATH; one that is not there, or too old, is said to be missing.
 //!
@@ -11,9 +11,18 @@
 //! - **1 s**, **10 s**: error of the rate in sliding windows of all streams, first and last percentile.
 //! - **depth**: how many bytes a stream got beyond its rate, at the receiver, as a token bucket counts them; median, 99th
 //!   percentile and most of the streams.
-//! - **CPU**: seconds of the server's processes, and of interrupts outside every task on both cores, for a GB of payload.
-//!   Other work on the machine whose processes begin and end meanwhile is counted as interrupts.
-//! - **memory**: of the server's processes, for a stream, and TCP's in the kernel, of both ends, for a stream.
+//! - **CPU**: seconds of the server's processes for a GB of payload.
+//! - **irq**: seconds that ticks have found busy outside every task. An interrupt of an idle core is seldom found by a tick:
+//!   work that the kernel does in timers and for acknowledgements is missing here.
+//! - **busy**: seconds that the machine was not idle, less those of the client's processes, and less what the machine was busy
+//!   in a second before the streams. The kernel counts idle time where it begins and ends, so that no interrupt is missing.
+//!   What an interrupt does in the client's time is the client's. The machine has to be quiet: all other work counts.
+//! - **memory**: of the server's processes, TCP's buffers in the kernel, of both ends, and the kernel's objects (such as sockets
+//!   and their descriptors), of both ends, each for a stream.
+//!
+//! The rows **floor** send the releases of gqos to the same streams by one loop that only waits for the next round: by write,
+//! by sendfile, and by sendfile to a part of the streams every five milliseconds. What a server of gqos needs beyond the last
+//! of them is the cost of its limiter, timers and tasks.
 
 #![allow(
     missing_docs,
@@ -26,6 +35,7 @@
 )]
 
 mod client;
+mod floor;
 mod host;
 mod peers;
 mod servers;
@@ -105,23 +115,25 @@ fn main() {
     }
 }
 
-/// Whether every filter is part of the load's name or of a server's, and the words of each kind name one of them.
+/// Whether the words name the load, if they name loads, and the server, if they name servers.
 fn is_wanted(filters: &[&String], load: &str, peer: &str) -> bool {
     let is_load = |filter: &&&String| filter.chars().next().is_some_and(|first| first.is_ascii_digit());
     let (loads, peers): (Vec<&&String>, Vec<&&String>) = filters.iter().partition(is_load);
     (loads.is_empty() || loads.iter().any(|filter| load == filter.as_str()))
-        && (peers.is_empty() || peers.iter().any(|filter| peer.contains(filter.as_str())))
+        && (peers.is_empty() || peers.iter().any(|filter| peer == filter.as_str()))
 }
 
 fn measure(hosts: &Hosts, peer: Peer, load: Load) -> Result<(Measured, Usage), String> {
     let Running { processes: _processes, port } = peer.start(hosts, load)?;
+    let baseline = usage::Baseline::measure(hosts);
     let idle = usage::Sample::take(hosts);
     let mut reader = client::Reader::start(hosts, load, port);
-    reader.until_begun();
+    reader.until_begun()?;
     let before = usage::Sample::take(hosts);
-    let measured = reader.result();
+    reader.until_over()?;
     let after = usage::Sample::take(hosts);
-    let usage = Usage::between([&idle, &before, &after], (&measured, load.streams));
+    let measured = reader.result()?;
+    let usage = Usage::between([&idle, &before, &after], (&measured, load.streams), &baseline);
     Ok((measured, usage))
 }
 
@@ -139,7 +151,7 @@ impl Load {
 
 fn print_header() {
     println!(
-        "{:<14} {:>8} {:>17} {:>17} {:>24} {:>7} {:>6} {:>7} {:>7}",
+        "{:<14} {:>8} {:>17} {:>17} {:>24} {:>7} {:>6} {:>7} {:>6} {:>7} {:>7}",
         "",
         "rate %",
         "1 s p1/p99 %",
@@ -147,8 +159,10 @@ fn print_header() {
         "depth p50/p99/max kB",
         "CPU s",
         "irq s",
+        "busy s",
         "KiB",
-        "TCP KiB"
+        "TCP KiB",
+        "obj KiB"
     );
 }
 
@@ -156,14 +170,16 @@ fn print_row(name: &str, measured: &Measured, usage: &Usage) {
     let pair = |[low, high]: [f64; 2]| format!("{low:+.2}/{high:+.2}");
     let [median, high, most] = measured.depth.map(|bytes| bytes / 1000.0);
     println!(
-        "{name:<14} {:>+8.3} {:>17} {:>17} {:>24} {:>7.3} {:>6.3} {:>7.1} {:>7.1}",
+        "{name:<14} {:>+8.3} {:>17} {:>17} {:>24} {:>7.3} {:>6.3} {:>7.3} {:>6.1} {:>7.1} {:>7.1}",
         measured.rate_error,
         pair(measured.second),
         pair(measured.ten_seconds),
         format!("{median:.1}/{high:.1}/{most:.1}"),
         usage.server,
         usage.interrupts,
+        usage.beside_client,
         usage.user_memory,
-        usage.kernel_memory
+        usage.buffers,
+        usage.objects
     );
 }

@@ -14,6 +14,10 @@ use crate::host::{Core, Hosts, Process, SERVER, pause};
 pub(crate) enum Peer {
     /// Writes without any limit, for the least that a byte costs.
     Untimed,
+    /// The releases of gqos without a limiter, for the least that they cost: by write, by sendfile, and by sendfile in slots.
+    Floor,
+    FloorFile,
+    FloorSlots,
     /// A task for each stream.
     Gqos,
     /// Files that the host's threads send.
@@ -42,8 +46,11 @@ const PORT: u16 = 8000;
 pub(crate) const FILE: u64 = 64 << 30;
 
 impl Peer {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Untimed,
+        Self::Floor,
+        Self::FloorFile,
+        Self::FloorSlots,
         Self::Gqos,
         Self::GqosFile,
         Self::GqosProxy,
@@ -58,6 +65,9 @@ impl Peer {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Untimed => "untimed",
+            Self::Floor => "floor",
+            Self::FloorFile => "floor-file",
+            Self::FloorSlots => "floor-slots",
             Self::Gqos => "gqos",
             Self::GqosFile => "gqos-file",
             Self::GqosProxy => "gqos-proxy",
@@ -85,9 +95,14 @@ impl Peer {
             accepts(hosts, ORIGIN);
         }
         processes.push(match self {
-            Self::Untimed | Self::Gqos | Self::GqosFile | Self::Governor | Self::Pacing => {
-                own(hosts, self.name(), load)
-            }
+            Self::Untimed
+            | Self::Floor
+            | Self::FloorFile
+            | Self::FloorSlots
+            | Self::Gqos
+            | Self::GqosFile
+            | Self::Governor
+            | Self::Pacing => own(hosts, self.name(), load),
             Self::GqosProxy => gqos_proxy(hosts, here, load),
             Self::Nginx => nginx(hosts, here, (PORT, Some(load.rate)))?,
             Self::Lighttpd => lighttpd(hosts, here, load)?,

@@ -14,23 +14,33 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::Load;
+use crate::floor;
 use crate::host::SERVER;
 use crate::peers::FILE;
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n";
-/// What is written at once without a limit, and where a limiter has a quantum of its own.
+pub(crate) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n";
+/// What is written at once without a limit, so that the end of a buffer seldom divides a release; and where a limiter has a quantum of its own.
 const QUANTUM: usize = 16 << 10;
-const WRITE: usize = 64 << 10;
+const WRITE: usize = 1 << 20;
 
-static ZEROS: [u8; WRITE] = [0; WRITE];
+pub(crate) static ZEROS: [u8; WRITE] = [0; WRITE];
 
 /// The process: `KIND RATE BUCKET PORT`.
 pub(crate) fn run(arguments: &[String]) {
     let [rate, bucket, port] = [1, 2, 3].map(|index| arguments[index].parse::<u64>().unwrap());
     let load = Load { streams: 0, rate, bucket };
+    let port = u16::try_from(port).unwrap();
+    let floor = match arguments[0].as_str() {
+        "floor" => Some(floor::Kind::Write),
+        "floor-file" => Some(floor::Kind::File),
+        "floor-slots" => Some(floor::Kind::Slots),
+        _ => None,
+    };
+    if let Some(kind) = floor {
+        return floor::run(kind, load, port);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let port = u16::try_from(port).unwrap();
         match arguments[0].as_str() {
             kind @ ("gqos" | "gqos-file") => gqos(kind == "gqos-file", load, port).await,
             kind => plain(kind.to_owned(), load, port).await,
