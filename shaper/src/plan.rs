@@ -73,7 +73,8 @@ pub struct Plan {
 
 /// The periods of streams that release at fixed times: whole milliseconds that divide a second, so that every second
 /// has the same number of releases.
-const PERIODS: [Micros; 9] = [
+const PERIODS: [Micros; 10] = [
+    Micros::new(500_000),
     Micros::new(250_000),
     Micros::new(200_000),
     Micros::new(125_000),
@@ -382,8 +383,10 @@ mod tests {
         // 76 % of the bucket, with 31 ms of the rate left; and 40 ms, since 50 ms would leave 23 ms.
         assert_eq!(quantum(125_000, 16_384, TCP), (12_500, Some(100_000)));
         assert_eq!(quantum(750_000, 54_750, TCP), (30_000, Some(40_000)));
-        assert_eq!(quantum(8_000, 16_384, TCP), (2000, Some(250_000)));
-        // Datagrams, 64 KiB in less than 10 ms, a bucket of a packet, and less than a segment in a quarter of a second.
+        assert_eq!(quantum(8_000, 16_384, TCP), (4000, Some(500_000)));
+        // 500 ms of this rate would leave less than a fifth of the bucket.
+        assert_eq!(quantum(50_000, 16_384, TCP), (12_500, Some(250_000)));
+        // Datagrams, 64 KiB in less than 10 ms, a bucket of a packet, and less than a segment in half a second.
         assert_eq!(quantum(750_000, 65_536, UDP), (7500, None));
         assert_eq!(quantum(125_000_000, 1 << 22, TCP), (43 * 1500, None));
         assert_eq!(quantum(750_000, 1500, TCP), (1500, None));
