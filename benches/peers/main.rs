@@ -14,9 +14,9 @@
 //! - **CPU**: seconds of the server's processes for a GB of payload.
 //! - **irq**: seconds that ticks have found busy outside every task. An interrupt of an idle core is seldom found by a tick:
 //!   work that the kernel does in timers and for acknowledgements is missing here.
-//! - **busy**: seconds that the machine was not idle, less those of the client's processes, and less what the machine was busy
-//!   in a second before the streams. The kernel counts idle time where it begins and ends, so that no interrupt is missing.
-//!   What an interrupt does in the client's time is the client's. The machine has to be quiet: all other work counts.
+//! - **all**: seconds of the server's processes, and of all that the cores did outside every task: their time, less the time that
+//!   they were idle, which the kernel counts where it begins and ends, and less the time of all tasks of the machine. An
+//!   interrupt is missing only where it came in a task's time: that task has it, and so it is the client's or another's.
 //! - **memory**: of the server's processes, TCP's buffers in the kernel, of both ends, and the kernel's objects (such as sockets
 //!   and their descriptors), of both ends, each for a stream.
 //!
@@ -44,7 +44,7 @@ mod usage;
 use client::Measured;
 use host::Hosts;
 use peers::{Peer, Running};
-use usage::Usage;
+use usage::{Accounting, Sample, Usage};
 
 /// As many streams, each at a rate of payload and with a bucket.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn main() {
     }
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let runs = std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS);
-    let hosts = Hosts::new();
+    let (hosts, accounting) = (Hosts::new(), Accounting::open());
     for load in LOADS {
         let name = load.name();
         let peers: Vec<_> =
@@ -94,7 +94,7 @@ fn main() {
                 if missing[number].is_some() {
                     continue;
                 }
-                match measure(&hosts, *peer, load) {
+                match measure((&hosts, &accounting), *peer, load) {
                     Ok(row) => {
                         let is_better =
                             best[number].as_ref().is_none_or(|(_, usage)| row.1.cpu() < usage.cpu());
@@ -123,17 +123,21 @@ fn is_wanted(filters: &[&String], load: &str, peer: &str) -> bool {
         && (peers.is_empty() || peers.iter().any(|filter| peer == filter.as_str()))
 }
 
-fn measure(hosts: &Hosts, peer: Peer, load: Load) -> Result<(Measured, Usage), String> {
+fn measure(
+    (hosts, accounting): (&Hosts, &Accounting),
+    peer: Peer,
+    load: Load,
+) -> Result<(Measured, Usage), String> {
     let Running { processes: _processes, port } = peer.start(hosts, load)?;
-    let baseline = usage::Baseline::measure(hosts);
-    let idle = usage::Sample::take(hosts);
+    let sample = || Sample::take(hosts, accounting);
+    let idle = sample();
     let mut reader = client::Reader::start(hosts, load, port);
     reader.until_begun()?;
-    let before = usage::Sample::take(hosts);
+    let before = sample();
     reader.until_over()?;
-    let after = usage::Sample::take(hosts);
+    let after = sample();
     let measured = reader.result()?;
-    let usage = Usage::between([&idle, &before, &after], (&measured, load.streams), &baseline);
+    let usage = Usage::between([&idle, &before, &after], (&measured, load.streams));
     Ok((measured, usage))
 }
 
@@ -159,7 +163,7 @@ fn print_header() {
         "depth p50/p99/max kB",
         "CPU s",
         "irq s",
-        "busy s",
+        "all s",
         "KiB",
         "TCP KiB",
         "obj KiB"
@@ -177,7 +181,7 @@ fn print_row(name: &str, measured: &Measured, usage: &Usage) {
         format!("{median:.1}/{high:.1}/{most:.1}"),
         usage.server,
         usage.interrupts,
-        usage.beside_client,
+        usage.all,
         usage.user_memory,
         usage.buffers,
         usage.objects

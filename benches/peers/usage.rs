@@ -2,25 +2,28 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::client::Measured;
-use crate::host::{Core, Hosts, pause};
+use crate::host::{Core, Hosts};
 
 /// Sums at one moment.
 pub(crate) struct Sample {
     at: Instant,
     /// Of the server's tasks.
     server: Duration,
-    /// Of the client's tasks.
-    client: Duration,
     /// Of all tasks.
     tasks: Duration,
     /// What the ticks of /proc/stat have found busy, on all cores.
     ticks: Duration,
-    /// How long the cores had nothing to do, all together.
+    /// How long all cores together had nothing to do, or were not run by the hypervisor.
     idle: Duration,
     cores: u32,
+    /// Of all tasks, those included that have ended.
+    all_tasks: Duration,
     /// Bytes of the server's processes, shared ones divided.
     user_memory: u64,
     /// Bytes of TCP's buffers in the kernel.
@@ -29,16 +32,17 @@ pub(crate) struct Sample {
     objects: u64,
 }
 
-/// How much of the time the cores were busy without any stream: from 0 to their number.
-pub(crate) struct Baseline(f64);
+/// The kernel's account of the time of all tasks, to the nanosecond, also of those that have ended: cpuacct of version 1.
+/// Without it, tasks that end between two samples count as interrupts.
+pub(crate) struct Accounting(Option<TempDir>);
 
 /// For a GB of payload, and for a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) server: f64,
     pub(crate) interrupts: f64,
-    /// Seconds that the machine was busy, less those of the baseline and of the client's tasks.
-    pub(crate) beside_client: f64,
+    /// Seconds of the server's processes, and those that cores were busy outside every task.
+    pub(crate) all: f64,
     pub(crate) user_memory: f64,
     pub(crate) buffers: f64,
     pub(crate) objects: f64,
@@ -47,23 +51,20 @@ pub(crate) struct Usage {
 /// The unit of /proc/stat.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long the machine is watched without streams.
-const QUIET: Duration = Duration::from_secs(1);
-
 impl Sample {
-    pub(crate) fn take(hosts: &Hosts) -> Self {
-        let [server_host, client_host] = [Core::Server, Core::Client].map(|core| hosts.host(core));
-        let (at, (times, cores)) = (Instant::now(), processor_times());
+    pub(crate) fn take(hosts: &Hosts, accounting: &Accounting) -> Self {
+        let server_host = hosts.host(Core::Server);
+        let (at, (times, cores), all_tasks) = (Instant::now(), processor_times(), accounting.read());
         let sum = |columns: &[usize]| columns.iter().map(|&column| times[column]).sum();
         let mut sample = Self {
             at,
             // user, nice, system, irq and softirq.
             ticks: sum(&[0, 1, 2, 5, 6]),
-            // idle and iowait.
-            idle: sum(&[3, 4]),
+            // idle, iowait and steal.
+            idle: sum(&[3, 4, 7]),
             cores,
+            all_tasks: Duration::ZERO,
             server: Duration::ZERO,
-            client: Duration::ZERO,
             tasks: Duration::ZERO,
             user_memory: 0,
             buffers: field("/proc/net/sockstat", "TCP:", "mem") * 4096,
@@ -78,30 +79,42 @@ impl Sample {
                     sample.server += time;
                     sample.user_memory += proportional(&process);
                 }
-                Ok(host) if host == client_host => sample.client += time,
                 _ => {}
             }
         }
+        sample.all_tasks = all_tasks.unwrap_or(sample.tasks);
         sample
     }
 
-    /// For how many seconds the cores were busy since an earlier sample: all of the time that they were not idle, so that
-    /// interrupts of idle cores count too.
-    fn busy_since(&self, before: &Self) -> f64 {
-        let elapsed = (self.at - before.at).as_secs_f64();
-        elapsed * f64::from(self.cores) - self.idle.saturating_sub(before.idle).as_secs_f64()
+    /// For how many seconds the cores were busy outside every task since an earlier sample.
+    fn interrupts_since(&self, before: &Self) -> f64 {
+        let elapsed = (self.at - before.at).as_secs_f64() * f64::from(self.cores);
+        let idle = self.idle.saturating_sub(before.idle);
+        elapsed - (idle + self.all_tasks.saturating_sub(before.all_tasks)).as_secs_f64()
     }
 }
 
-impl Baseline {
-    pub(crate) fn measure(hosts: &Hosts) -> Self {
-        let before = Sample::take(hosts);
-        let until = Instant::now() + QUIET;
-        while Instant::now() < until {
-            pause();
+impl Accounting {
+    pub(crate) fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let status = mount.args(["-t", "cgroup", "-o", "cpuacct", "cpuacct"]).arg(directory.path()).status();
+        let is_mounted = status.is_ok_and(|status| status.success());
+        Self(is_mounted.then_some(directory))
+    }
+
+    fn read(&self) -> Option<Duration> {
+        let text = fs::read_to_string(self.0.as_ref()?.path().join("cpuacct.usage")).unwrap();
+        Some(Duration::from_nanos(text.trim_end().parse().unwrap()))
+    }
+}
+
+impl Drop for Accounting {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.0 {
+            // It stays mounted where this fails.
+            let _ = Command::new("umount").arg(directory.path()).status();
         }
-        let after = Sample::take(hosts);
-        Self(after.busy_since(&before) / (after.at - before.at).as_secs_f64())
     }
 }
 
@@ -149,24 +162,21 @@ impl Usage {
     pub(crate) fn between(
         [idle, before, after]: [&Sample; 3],
         (measured, streams): (&Measured, usize),
-        baseline: &Baseline,
     ) -> Self {
         let elapsed = after.at - before.at;
         // The samples are taken a little outside of what the client has measured.
         let gigabytes = measured.bytes as f64 / 1e9 * elapsed.as_secs_f64() / measured.seconds;
-        let [server, client, tasks, ticks] = [
+        let [server, tasks, ticks] = [
             after.server.saturating_sub(before.server),
-            after.client.saturating_sub(before.client),
             after.tasks.saturating_sub(before.tasks),
             after.ticks.saturating_sub(before.ticks),
         ];
-        let above = after.busy_since(before) - baseline.0 * elapsed.as_secs_f64();
         let for_gigabyte = |seconds: f64| seconds / gigabytes;
         let each = |bytes: u64| bytes as f64 / 1024.0 / streams as f64;
         Self {
             server: for_gigabyte(server.as_secs_f64()),
             interrupts: for_gigabyte(ticks.saturating_sub(tasks).as_secs_f64()),
-            beside_client: for_gigabyte(above - client.as_secs_f64()),
+            all: for_gigabyte(server.as_secs_f64() + after.interrupts_since(before)),
             user_memory: each(after.user_memory.saturating_sub(idle.user_memory)),
             buffers: each(after.buffers.saturating_sub(idle.buffers)),
             objects: each(after.objects.saturating_sub(idle.objects)),
@@ -175,6 +185,6 @@ impl Usage {
 
     /// By which the best of several runs is chosen.
     pub(crate) fn cpu(&self) -> f64 {
-        self.beside_client
+        self.all
     }
 }
