@@ -1,15 +1,19 @@
-//! An admission through the daemon, beside one in the client's process: user-space mode, so that the kernel's answers do not
-//! count. Several clients release each flow before the next one. Then connections of UDP sockets, each by a request and within a slice.
+//! An admission through the daemon, beside one in the client's process and beside a round trip of as many bytes between two
+//! threads: user-space mode, so that the kernel's answers do not count. Then connections of UDP sockets, each by a request and
+//! within a slice. Several clients release each flow before the next one. In the end client and daemon share a core, so that
+//! none wakes up for the other.
 //!
 //! ```text
 //! cargo bench --bench daemon
 //! ```
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![allow(missing_docs, unsafe_code, clippy::unwrap_used, reason = "a benchmark, which chooses its core")]
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Barrier};
@@ -19,6 +23,7 @@ use common::Daemon;
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::connect::{Ask, Host, ReservationRequest, Slice, SliceRequest};
 use gqos::policy::{Policy, Protocol, Subject};
+use nix::libc;
 use tokio::runtime::{Builder, Runtime};
 
 const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\negress = { capacity = \"10 Gbit/s\", reservable = \"80%\" }\n[daemon]\ncalls_per_second = 1000000\n";
@@ -37,6 +42,7 @@ fn main() {
     let runtime = runtime();
     let policy: Policy = POLICY.parse().unwrap();
     let local = runtime.block_on(Host::start(policy)).unwrap();
+    report("a round trip", &mut round_trips());
     report("in this process", &mut sample(&runtime, &local, SAMPLES));
     runtime.block_on(local.stop());
 
@@ -47,7 +53,7 @@ fn main() {
     command.arg("daemon").arg("--policy").arg(&file).arg("--socket").arg(&socket);
     // Its log is not what is measured.
     command.stdin(Stdio::null()).stderr(Stdio::null());
-    let _daemon = Daemon(command.spawn().unwrap());
+    let daemon = Daemon(command.spawn().unwrap());
     let remote = runtime.block_on(connect(&socket));
     report("by the daemon, 1 client", &mut sample(&runtime, &remote, SAMPLES));
     report("connections by requests", &mut connections(&runtime, &remote, None));
@@ -57,6 +63,50 @@ fn main() {
     drop(slice);
     runtime.block_on(remote.stop());
     several(&socket);
+    on_one_core(daemon.0.id());
+    let remote = runtime.block_on(connect(&socket));
+    report("by the daemon, one core", &mut sample(&runtime, &remote, SAMPLES));
+    runtime.block_on(remote.stop());
+}
+
+/// The times of a call's and a reply's bytes, over a socket as the daemon's, to a thread that does nothing else.
+fn round_trips() -> Vec<Duration> {
+    const CALL: usize = 500;
+    const REPLY: usize = 1400;
+    let (mut here, mut there) = UnixStream::pair().unwrap();
+    let answers = std::thread::spawn(move || {
+        while there.read_exact(&mut [0; CALL]).is_ok() {
+            there.write_all(&[0; REPLY]).unwrap();
+        }
+    });
+    let trip = |_| {
+        let start = Instant::now();
+        here.write_all(&[0; CALL]).unwrap();
+        here.read_exact(&mut [0; REPLY]).unwrap();
+        start.elapsed()
+    };
+    let times = (0..SAMPLES).map(trip).collect();
+    drop(here);
+    answers.join().unwrap();
+    times
+}
+
+/// From now on the daemon and this thread run on the first core that both may use.
+fn on_one_core(daemon: u32) {
+    // SAFETY: a set of cores is made of integers, for which all zeroes is a value.
+    let (mut may, mut one) = unsafe { std::mem::zeroed::<(libc::cpu_set_t, libc::cpu_set_t)>() };
+    let size = size_of::<libc::cpu_set_t>();
+    let tasks = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
+    let threads = tasks.map(|task| task.unwrap().file_name().into_string().unwrap().parse().unwrap());
+    // SAFETY: the sets have this size, and the calls keep no pointer.
+    unsafe {
+        assert_eq!(libc::sched_getaffinity(0, size, &raw mut may), 0);
+        let core = (0..libc::CPU_SETSIZE.unsigned_abs() as usize).find(|core| libc::CPU_ISSET(*core, &may));
+        libc::CPU_SET(core.unwrap(), &mut one);
+        for thread in threads.chain([0]) {
+            assert_eq!(libc::sched_setaffinity(thread, size, &raw const one), 0);
+        }
+    }
 }
 
 /// The times to connect a UDP socket with a reservation.

@@ -165,7 +165,7 @@ async fn next(events: &mut Events, stopped: &mut oneshot::Receiver<()>) -> Optio
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the thread does nothing else, and belongs to no runtime")]
+#[expect(clippy::disallowed_methods, reason = "the thread does nothing else, and belongs to no runtime")]
 fn gather() {
     std::thread::sleep(GATHER);
 }
