@@ -31,10 +31,7 @@ const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\
 const SAMPLES: usize = 20_000;
 const CLIENTS: usize = 8;
 
-/// How many flows are held at once.
-const HELD: usize = 200;
-
-/// Connections in all, and how many there are at once.
+/// Connections in all, and how many flows or connections there are at once.
 const CONNECTIONS: usize = 4_000;
 const AT_ONCE: usize = 200;
 
@@ -166,7 +163,7 @@ fn sample(runtime: &Runtime, host: &Host, count: usize) -> Vec<Duration> {
         let mut times = Vec::with_capacity(count);
         while times.len() < count {
             let mut held = vec![host.reserve(request()).await.unwrap()];
-            for _ in 0..HELD.min(count - times.len()) {
+            for _ in 0..AT_ONCE.min(count - times.len()) {
                 let start = Instant::now();
                 held.push(host.reserve(request()).await.unwrap());
                 times.push(start.elapsed());

@@ -20,7 +20,7 @@ use super::incoming::Phase;
 use super::progress::{Progress, Quiet};
 use super::record::{ConnectionEnd, ConnectionRecord};
 use super::session::{Served, lacking, set_refusal, turned_away};
-use crate::connect::{DatagramSocket, Destination, hold_received, lost_received};
+use crate::connect::{ConnectError, DatagramSocket, Destination, hold_received, lost_received};
 use crate::policy::ProxySubject;
 
 /// How many datagrams of a client wait for its session; what comes beyond them is lost.
@@ -105,9 +105,15 @@ async fn serve_session(
 ) {
     let (proxy, began) = (&served.proxy, now());
     let mut record = ConnectionRecord::new(&served.name, client);
-    let port = socket.local_addr().map_or(0, |local| local.port());
-    let subject = ProxySubject { peer: client.ip(), port, host: None, path: None, sni: None };
-    let admitted = socket.reserve(client, &ask_by_rule(proxy, proxy.rule_for(&subject), client.ip())).await;
+    let failed = |cause| ConnectError::socket("getsockname", client, cause);
+    let admitted = match socket.local_addr().map_err(failed) {
+        Ok(local) => {
+            let port = local.port();
+            let subject = ProxySubject { peer: client.ip(), port, host: None, path: None, sni: None };
+            socket.reserve(client, &ask_by_rule(proxy, proxy.rule_for(&subject), client.ip())).await
+        }
+        Err(error) => Err(error),
+    };
     record.admission_us = Some(micros(since(began)));
     match admitted {
         Ok(destination) => {

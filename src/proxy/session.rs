@@ -92,7 +92,11 @@ impl Session<'_> {
     async fn run(&mut self, connection: Connection) {
         let proxy = &self.served.proxy;
         let peer = connection.peer();
-        let server = connection.socket().local_addr().unwrap_or(peer);
+        let server = match connection.socket().local_addr() {
+            Ok(server) => server,
+            // Rules for ports and the header to the origin need it.
+            Err(error) => return self.end(ConnectionEnd::Failed, Some(format!("getsockname: {error}"))),
+        };
         let mut addresses = Addresses { client: peer, server };
         let mut incoming = Incoming::new(connection, proxy.limits, self.served.phase.clone());
         if proxy.expects_header(peer.ip()) {

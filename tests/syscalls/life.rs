@@ -23,14 +23,8 @@ pub(crate) const POLICY: &str = r#"
 
 /// What a reload changes: classes and groups that the other policy does not have, a class and a group that it states in
 /// another way, and the capacity and what is reservable of it, which change every class in the kernel. The first one also drops
-/// an interface; a reload that states it again would prepare it at some later time.
+/// an interface; a reload that states it again would prepare it at some later time. What it begins with is beyond [`POLICY`].
 const BEFORE: &str = r#"
-    version = 1
-    [interface.eth0]
-    egress = { capacity = "100 Mbit/s", reservable = "80%" }
-    ingress = { capacity = "100 Mbit/s", reservable = "80%" }
-    [class.viewer]
-    dead_after = "10 min"
     [class.old]
     dead_after = "10 min"
     [group.team]
@@ -80,7 +74,7 @@ impl Kind {
             Self::Whole => {
                 vec![POLICY.into(), POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1)]
             }
-            Self::Reload => vec![format!("{BEFORE}{DROPPED}"), AFTER.into()],
+            Self::Reload => vec![format!("{POLICY}{BEFORE}{DROPPED}"), AFTER.into()],
         }
     }
 
@@ -147,8 +141,8 @@ async fn reloaded(peers: [SocketAddr; 2]) -> Result<(), String> {
     let one = connect_as(&host, peers[0], ask("one", 20).class("old")).await;
     let two = connect_as(&host, peers[1], ask("two", 20).group("team")).await;
     state(&[&one, &two], &mut answers).await;
-    for text in [AFTER, BEFORE] {
-        engine.reload(policy(text)).map_err(|error| error.to_string())?;
+    for text in [AFTER.to_owned(), format!("{POLICY}{BEFORE}")] {
+        engine.reload(policy(&text)).map_err(|error| error.to_string())?;
         // The engine's task carries the changes out; a report waits for those before it.
         host.report().await.map_or_else(|error| println!("failed: {error}"), drop);
         state(&[&one, &two], &mut answers).await;
