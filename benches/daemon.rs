@@ -1,7 +1,7 @@
 //! An admission through the daemon, beside one in the client's process and beside a round trip of as many bytes between two
 //! threads: user-space mode, so that the kernel's answers do not count. Then connections of UDP sockets, each by a request and
-//! within a slice. Several clients release each flow before the next one. In the end client and daemon share a core, so that
-//! none wakes up for the other.
+//! within a slice. Several clients release each flow before the next one. Then the first rows once more while a thread of the
+//! lowest priority keeps each core from idling. In the end client and daemon share a core, so that none wakes up for the other.
 //!
 //! ```text
 //! cargo bench --bench daemon
@@ -16,7 +16,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::Daemon;
@@ -60,8 +62,13 @@ fn main() {
     drop(slice);
     runtime.block_on(remote.stop());
     several(&socket);
-    on_one_core(daemon.0.id());
     let remote = runtime.block_on(connect(&socket));
+    {
+        let _busy = BusyCores::start();
+        report("a round trip, busy cores", &mut round_trips());
+        report("by the daemon, busy cores", &mut sample(&runtime, &remote, SAMPLES));
+    }
+    on_one_core(daemon.0.id());
     report("by the daemon, one core", &mut sample(&runtime, &remote, SAMPLES));
     runtime.block_on(remote.stop());
 }
@@ -86,6 +93,43 @@ fn round_trips() -> Vec<Duration> {
     drop(here);
     answers.join().unwrap();
     times
+}
+
+/// A thread of SCHED_IDLE for each core, which runs where nothing else does: what wakes up finds a core that is awake.
+struct BusyCores {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BusyCores {
+    fn start() -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let spin = |is_over: Arc<AtomicBool>| {
+            let parameter = libc::sched_param { sched_priority: 0 };
+            // SAFETY: the call reads the parameter and keeps no pointer.
+            let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) };
+            assert_eq!(set, 0, "SCHED_IDLE");
+            while !is_over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        let threads = (0..cores).map(|_| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || spin(is_over))
+        });
+        let threads = threads.collect();
+        Self { is_over, threads }
+    }
+}
+
+impl Drop for BusyCores {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
 }
 
 /// From now on the daemon and this thread run on the first core that both may use.

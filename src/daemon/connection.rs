@@ -27,6 +27,55 @@ struct ReceivedMessage {
     descriptor: Option<OwnedFd>,
 }
 
+/// The descriptors of the messages that are read. One comes with the last bytes of a read, since the kernel ends a read behind
+/// it: with those of the message that is incomplete then, or else of the last one.
+#[derive(Default)]
+struct Descriptors {
+    /// Of the message of which a former read has the start.
+    earlier: Option<OwnedFd>,
+    /// Came with the last read.
+    last: Option<OwnedFd>,
+}
+
+impl Descriptors {
+    /// Takes what came with a read.
+    ///
+    /// - **Errors**: all of them, where they are too many.
+    fn came(&mut self, descriptors: Vec<OwnedFd>, truncated: bool) -> Result<(), Vec<OwnedFd>> {
+        if truncated || descriptors.len() > 1 {
+            return Err(descriptors);
+        }
+        self.last = descriptors.into_iter().next();
+        Ok(())
+    }
+
+    /// That of the next message, behind which another was read in part or whole, or not.
+    ///
+    /// - **Errors**: both, where it has two.
+    fn of_message(&mut self, has_more_behind: bool) -> Result<Option<OwnedFd>, Vec<OwnedFd>> {
+        let last = if has_more_behind { None } else { self.last.take() };
+        match (self.earlier.take(), last) {
+            (Some(earlier), Some(last)) => Err(vec![earlier, last]),
+            (earlier, last) => Ok(earlier.or(last)),
+        }
+    }
+
+    /// The whole messages of a read are taken: what is left came with the start of the next one.
+    ///
+    /// - **Errors**: both, where that has two.
+    fn read_on(&mut self) -> Result<(), Vec<OwnedFd>> {
+        if self.earlier.is_some() && self.last.is_some() {
+            return Err(self.all());
+        }
+        self.earlier = self.earlier.take().or(self.last.take());
+        Ok(())
+    }
+
+    fn all(&mut self) -> Vec<OwnedFd> {
+        self.earlier.take().into_iter().chain(self.last.take()).collect()
+    }
+}
+
 /// How much is read at once.
 const READ: usize = 16 << 10;
 
@@ -58,7 +107,7 @@ async fn read_calls(
     let mut frames = FrameReader::new(MOST_CALL_BYTES);
     let mut buffer = vec![0; READ];
     let mut deadline: Option<Pin<Box<Sleep>>> = None;
-    let mut descriptor: Option<OwnedFd> = None;
+    let mut with = Descriptors::default();
     loop {
         let received = tokio::select! {
             biased;
@@ -66,17 +115,13 @@ async fn read_calls(
             received = receive_next(stream, &mut buffer) => received,
         };
         let Ok(Received { bytes, descriptors, truncated }) = received else { break };
-        let is_too_many = truncated || descriptors.len() + usize::from(descriptor.is_some()) > 1;
-        if is_too_many {
-            close_elsewhere(descriptors);
-            let problem = "a message has one descriptor at most".to_owned();
-            let _ = calls.send(Err(ControlError::Descriptor { problem })).await;
+        if let Err(too_many) = with.came(descriptors, truncated) {
+            let _ = calls.send(Err(refused(too_many))).await;
             break;
         }
         if bytes == 0 {
             break;
         }
-        descriptor = descriptor.or_else(|| descriptors.into_iter().next());
         frames.push(&buffer[..bytes]);
         loop {
             let message = match frames.next_message() {
@@ -85,14 +130,15 @@ async fn read_calls(
                 Err(problem) => {
                     let problem = ControlError::InvalidParameter { parameter: problem.to_string() };
                     let _ = calls.send(Err(problem)).await;
-                    close_elsewhere(descriptor);
+                    close_elsewhere(with.all());
                     return;
                 }
             };
             deadline = None;
-            // A descriptor came with the last bytes that were read: those of the message that is still incomplete, if one is.
-            let own = if frames.is_within_message() { None } else { descriptor.take() };
-            let call = Ok(ReceivedMessage { bytes: message, descriptor: own });
+            let call = match with.of_message(frames.is_within_message()) {
+                Ok(descriptor) => Ok(ReceivedMessage { bytes: message, descriptor }),
+                Err(too_many) => Err(refused(too_many)),
+            };
             tokio::select! {
                 biased;
                 sent = calls.send(call) => if sent.is_err() { return },
@@ -100,11 +146,21 @@ async fn read_calls(
                 _ = is_streaming.wait_for(|streaming| *streaming), if calls.capacity() == 0 => return,
             }
         }
+        if let Err(too_many) = with.read_on() {
+            let _ = calls.send(Err(refused(too_many))).await;
+            break;
+        }
         if frames.is_within_message() && deadline.is_none() {
             deadline = Some(Box::pin(sleep(MESSAGE_TIMEOUT)));
         }
     }
-    close_elsewhere(descriptor);
+    close_elsewhere(with.all());
+}
+
+/// What a client is told that sends more than one descriptor with a message.
+fn refused(descriptors: Vec<OwnedFd>) -> ControlError {
+    close_elsewhere(descriptors);
+    ControlError::Descriptor { problem: "a message has one descriptor at most".to_owned() }
 }
 
 async fn until(deadline: &mut Option<Pin<Box<Sleep>>>) {

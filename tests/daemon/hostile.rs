@@ -44,6 +44,53 @@ fn wrong_descriptors_are_refused() {
     daemon.until_held(2, 2_500_000);
 }
 
+/// A message whose rest comes with other messages keeps the descriptor that came with its start.
+#[test]
+fn descriptors_come_with_the_bytes_that_they_were_sent_with() {
+    let Some(daemon) = TestDaemon::start(POLICY) else { return };
+    let mut client = daemon.client_as(OTHER);
+    client.admitted("v1", "video");
+    client.admitted("v2", "video");
+    let attach = |id: &str| {
+        format!("{{\"method\":\"org.gqos.Attach\",\"parameters\":{{\"id\":\"{id}\"}}}}\0").into_bytes()
+    };
+    let socket = || daemon.inside(|| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (first, second) = (socket(), socket());
+    let (start, rest) = (&attach("v1")[..20], &attach("v1")[20..]);
+    let status = b"{\"method\":\"org.gqos.Status\"}\0";
+    let send = |client: &Client, bytes: &[u8], with: &UdpSocket| {
+        let sent = gqos::linux::send_with_descriptor(client.stream(), bytes, Some(with.as_fd())).unwrap();
+        assert_eq!(sent, bytes.len());
+    };
+    send(&client, start, &first);
+    until("the daemon has read the start", || unread(&client) == 0);
+    client.send_bytes(&[rest, status].concat()).unwrap();
+    client.answer().unwrap();
+    client.answer().unwrap();
+    send(&client, start, &first);
+    until("the daemon has read the start", || unread(&client) == 0);
+    let both = [rest, &attach("v2")].concat();
+    send(&client, &both, &second);
+    client.answer().unwrap();
+    client.answer().unwrap();
+    send(&client, start, &first);
+    until("the daemon has read the start", || unread(&client) == 0);
+    send(&client, rest, &second);
+    fails(client.answer(), "Descriptor");
+    until_closed(client);
+    check_honest(&daemon);
+}
+
+/// How many bytes the daemon has not read yet. Source: unix(7), SIOCOUTQ.
+fn unread(client: &Client) -> i32 {
+    let mut unread = 0;
+    // SAFETY: the call writes one integer.
+    let asked =
+        unsafe { nix::libc::ioctl(client.stream().as_raw_fd(), nix::libc::TIOCOUTQ, &raw mut unread) };
+    assert_eq!(asked, 0);
+    unread
+}
+
 #[test]
 fn a_message_with_many_descriptors_ends_its_connection() {
     let Some(daemon) = TestDaemon::start(POLICY) else { return };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::error::DaemonError;
@@ -33,10 +34,23 @@ struct Queues {
     waiting: VecDeque<OnReply>,
     /// What the socket has not taken yet, in order.
     unsent: VecDeque<Unsent>,
+    /// The socket took no more.
+    is_blocked: bool,
     is_closed: bool,
 }
 
-/// A message that was not sent, or in part. The descriptor is there until the first byte is sent.
+impl Queues {
+    /// Queues a message: behind the one before, where neither has a descriptor.
+    fn append(&mut self, bytes: Vec<u8>, descriptor: Option<OwnedFd>) {
+        match self.unsent.back_mut() {
+            Some(last) if last.descriptor.is_none() && descriptor.is_none() => last.bytes.extend(bytes),
+            _ => self.unsent.push_back(Unsent { bytes, sent: 0, descriptor }),
+        }
+    }
+}
+
+/// A message that was not sent, or in part, or several without a descriptor. The descriptor is there until the first byte is
+/// sent.
 struct Unsent {
     bytes: Vec<u8>,
     sent: usize,
@@ -65,6 +79,9 @@ impl DaemonConnection {
     }
 
     /// Sends a call, whose reply goes to `on_reply`; `None` asks for no reply. A closed connection answers at once.
+    ///
+    /// A call without a reply that is made in a task is sent with the next call of the task, or when the task gives way: one
+    /// that releases a flow to reserve another then wakes the daemon once.
     pub(super) fn call(&self, request: &MethodCall, descriptor: Option<OwnedFd>, on_reply: Option<OnReply>) {
         let call = Call { oneway: on_reply.is_none(), ..Call::new(request) };
         self.send(&call, descriptor, on_reply);
@@ -94,10 +111,11 @@ impl DaemonConnection {
             }
             return;
         }
+        let may_wait = on_reply.is_none() && descriptor.is_none() && Handle::try_current().is_ok();
         queues.waiting.extend(on_reply);
-        queues.unsent.push_back(Unsent { bytes, sent: 0, descriptor });
+        queues.append(bytes, descriptor);
         // An error closes the connection where it is read.
-        if queues.unsent.len() > 1 || self.flush(&mut queues).is_err() {
+        if may_wait || queues.is_blocked || self.flush(&mut queues).is_err() {
             self.changed.notify_one();
         }
     }
@@ -158,6 +176,7 @@ impl DaemonConnection {
 
     /// Sends what the socket takes. `WouldBlock` where something is left.
     fn flush(&self, queues: &mut Queues) -> io::Result<()> {
+        queues.is_blocked = true;
         while let Some(next) = queues.unsent.front_mut() {
             let bytes = next.bytes.get(next.sent..).unwrap_or_default();
             let descriptor = next.descriptor.as_ref().map(AsFd::as_fd);
@@ -170,6 +189,7 @@ impl DaemonConnection {
                 queues.unsent.pop_front();
             }
         }
+        queues.is_blocked = false;
         Ok(())
     }
 
