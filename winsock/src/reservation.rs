@@ -7,13 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 
-use flowspec::{Direction, Qos, ServiceType, Wsa};
-use gqos::admission::Decision;
+use flowspec::{Direction, Errno, Qos, ServiceType, Wsa};
+use gqos::admission::{Decision, Lack};
 use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{
     Admitted, Answer, Ask, Granted, Lingering, Lost, PeerSocket, ReceivedPackets, Reservation,
     ReservationRequest,
 };
+use gqos::failure::{KernelCall, KernelFailure};
 use gqos::linux::socket::{self, route_selectors};
 use gqos::linux::{RouteQuery, RouteSelectors};
 use gqos::policy::{Protocol, Subject};
@@ -280,13 +281,23 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Assigns the packets that the socket's flow receives to their class. Nothing waits for the kernel, since the
-    /// caller may be the reactor.
+    /// Assigns the packets that the socket's flow receives to their class; the decision says what it lacks where the kernel
+    /// does not say the socket's addresses. Nothing waits for the kernel, since the caller may be the reactor.
     fn receive_in_class(&self) {
-        let (Ok(provider), Ok(peer), Ok(local)) =
-            (provider(), sys::peer_address(&self.fd), sys::local_address(&self.fd))
-        else {
-            return;
+        let Ok(provider) = provider() else { return };
+        let (peer, local) = match self.addresses() {
+            Ok(Some(addresses)) => addresses,
+            // It is connected later, and then this is called once more.
+            Ok(None) => return,
+            Err(failure) => {
+                let mut state = self.state();
+                let held = state.qos.reservation.as_mut();
+                let held = held.filter(|held| held.admitted.tspec.receiving.is_some());
+                if let Some(enforced) = held.and_then(|held| held.decision.enforced_mut()) {
+                    enforced.lacking.push(Lack::ReceivingClass(failure.into()));
+                }
+                return;
+            }
         };
         let held = {
             let state = self.state();
@@ -311,6 +322,18 @@ impl Endpoint {
                 *held.decision = decision;
             }
         });
+    }
+
+    /// The addresses of the peer and of the socket itself; none of a socket that is not connected.
+    fn addresses(&self) -> std::result::Result<Option<(SocketAddr, SocketAddr)>, KernelFailure> {
+        let failed = |call, errno| KernelCall(call).failed("socket", errno);
+        let peer = match sys::peer_address(&self.fd) {
+            Ok(peer) => peer,
+            Err(Errno::ENOTCONN) => return Ok(None),
+            Err(errno) => return Err(failed("getpeername", errno)),
+        };
+        let local = sys::local_address(&self.fd).map_err(|errno| failed("getsockname", errno))?;
+        Ok(Some((peer, local)))
     }
 
     fn hold(&self, granted: Granted) {
