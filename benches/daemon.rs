@@ -104,19 +104,19 @@ struct BusyCores {
 impl BusyCores {
     fn start() -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let cores = std::thread::available_parallelism().unwrap().get();
-        let spin = |is_over: Arc<AtomicBool>| {
+        let spin = |core: usize, is_over: Arc<AtomicBool>| {
             let parameter = libc::sched_param { sched_priority: 0 };
             // SAFETY: the call reads the parameter and keeps no pointer.
             let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) };
             assert_eq!(set, 0, "SCHED_IDLE");
+            run_on(core, [0]);
             while !is_over.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
             }
         };
-        let threads = (0..cores).map(|_| {
+        let threads = cores().into_iter().map(|core| {
             let is_over = Arc::clone(&is_over);
-            std::thread::spawn(move || spin(is_over))
+            std::thread::spawn(move || spin(core, is_over))
         });
         let threads = threads.collect();
         Self { is_over, threads }
@@ -134,19 +134,33 @@ impl Drop for BusyCores {
 
 /// From now on the daemon and this thread run on the first core that both may use.
 fn on_one_core(daemon: u32) {
-    // SAFETY: a set of cores is made of integers, for which all zeroes is a value.
-    let (mut may, mut one) = unsafe { std::mem::zeroed::<(libc::cpu_set_t, libc::cpu_set_t)>() };
-    let size = size_of::<libc::cpu_set_t>();
     let tasks = std::fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
     let threads = tasks.map(|task| task.unwrap().file_name().into_string().unwrap().parse().unwrap());
-    // SAFETY: the sets have this size, and the calls keep no pointer.
-    unsafe {
-        assert_eq!(libc::sched_getaffinity(0, size, &raw mut may), 0);
-        let core = (0..libc::CPU_SETSIZE.unsigned_abs() as usize).find(|core| libc::CPU_ISSET(*core, &may));
-        libc::CPU_SET(core.unwrap(), &mut one);
-        for thread in threads.chain([0]) {
-            assert_eq!(libc::sched_setaffinity(thread, size, &raw const one), 0);
-        }
+    run_on(cores()[0], threads.chain([0]));
+}
+
+/// The cores that this thread may use.
+fn cores() -> Vec<usize> {
+    // SAFETY: a set of cores is made of integers, for which all zeroes is a value.
+    let mut may = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+    // SAFETY: the set has this size, and the call keeps no pointer.
+    let asked = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut may) };
+    assert_eq!(asked, 0);
+    let all = 0..libc::CPU_SETSIZE.unsigned_abs() as usize;
+    // SAFETY: the number is within the set.
+    all.filter(|core| unsafe { libc::CPU_ISSET(*core, &may) }).collect()
+}
+
+/// From now on these threads run on the core; 0 is this one.
+fn run_on(core: usize, threads: impl IntoIterator<Item = i32>) {
+    // SAFETY: a set of cores is made of integers, for which all zeroes is a value.
+    let mut one = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+    // SAFETY: the number is within the set.
+    unsafe { libc::CPU_SET(core, &mut one) };
+    for thread in threads {
+        // SAFETY: the set has this size, and the call keeps no pointer.
+        let set = unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const one) };
+        assert_eq!(set, 0);
     }
 }
 

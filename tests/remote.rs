@@ -11,7 +11,7 @@ use std::time::Duration;
 use flowspec::{Both, Bytes, Flowspec, Moment, Qos, Rate, Wsa};
 use gqos::admission::{NewFlow, Operation, Request as LedgerRequest};
 use gqos::connect::{Ask, ConnectError, Host, ReservationRequest};
-use gqos::control::{Call, ClientNotice, Decided, FrameReader, MethodCall, Reply, encode};
+use gqos::control::{Call, ClientNotice, DecisionReply, FrameReader, MethodCall, Reply, encode};
 use gqos::engine::{Engine, EngineError, Granted, RemoteEngine, ReservationBackend};
 use gqos::manager::{Admitted, DryRun, Loss, Lost};
 use gqos::policy::{PeerTimeouts, Policy, Protocol, Subject};
@@ -141,7 +141,7 @@ fn answer(state: &DaemonState, request: &MethodCall, id: &str) -> Reply {
                 owed: Both { sending: Bytes::ZERO, receiving: Bytes::ZERO },
                 begins: None,
             });
-            Reply::answer(&Decided::new(decision, admitted, true).unwrap(), false).unwrap()
+            Reply::answer(&DecisionReply { decision, admitted, epoch: None, details: true }, false).unwrap()
         }
         MethodCall::Release(_) => {
             ledger.decide(Operation::Release { id: id.to_owned() }, Moment::START);

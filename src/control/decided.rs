@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use flowspec::{Both, Moment};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::json_text::JsonText;
-use crate::admission::{Decision, Reason, Response, Totals};
+use crate::admission::{Decision, Response, Totals};
 use crate::manager::Admitted;
 
 /// The answer to each request that the ledger decides.
@@ -46,36 +46,40 @@ struct Parts {
     notified: Vec<String>,
 }
 
-/// What of the flat record says whether it is a refusal.
-#[derive(Deserialize)]
-struct Refusal {
-    ok: bool,
-    #[serde(default)]
-    reason: Option<Reason>,
+/// The same as the daemon writes it: the record and the parts of one decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionReply {
+    /// What was decided.
+    pub decision: Decision,
+    /// How the flow is to be set up, where one was admitted or renegotiated.
+    pub admitted: Option<Admitted>,
+    /// The run of the daemon that has admitted the flow.
+    pub epoch: Option<String>,
+    /// The call asked for the decision's parts.
+    pub details: bool,
 }
 
-impl Decided {
-    /// The reason of a refusal; `None` for any other decision.
-    pub fn refused_for(&self) -> Option<Reason> {
-        let refusal: Refusal = self.decision.read().ok()?;
-        refusal.reason.filter(|_| !refusal.ok)
-    }
-
-    /// The answer with a decision.
-    ///
-    /// - **Errors**: none for a decision that a ledger has made.
-    pub fn new(
-        decision: Decision,
-        admitted: Option<Admitted>,
-        with_details: bool,
-    ) -> serde_json::Result<Self> {
-        let flat = JsonText::of(&decision)?;
-        Ok(Self {
-            decision: flat,
-            admitted,
-            epoch: None,
-            details: with_details.then_some(DecisionDetails(decision)),
-        })
+impl Serialize for DecisionReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            decision: &'a Decision,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            admitted: &'a Option<Admitted>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            epoch: &'a Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            details: Option<WrittenParts<'a>>,
+        }
+        struct WrittenParts<'a>(&'a Decision);
+        impl Serialize for WrittenParts<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Parts::serialize(self.0, serializer)
+            }
+        }
+        let Self { decision, admitted, epoch, details } = self;
+        let details = details.then_some(WrittenParts(decision));
+        Written { decision, admitted, epoch, details }.serialize(serializer)
     }
 }
 
@@ -127,13 +131,20 @@ mod tests {
                 lacking: vec![Lack::ReceivingClass(NotProgrammed::NotSeen)],
                 slice: None,
             });
-            let decided = Decided::new(decision.clone(), None, true).unwrap();
-            let text = serde_json::to_string(&decided).unwrap();
+            let reply = |details| DecisionReply {
+                decision: decision.clone(),
+                admitted: None,
+                epoch: Some("1".into()),
+                details,
+            };
+            let text = serde_json::to_string(&reply(true)).unwrap();
             let read: Decided = serde_json::from_str(&text).unwrap();
             assert_eq!(read.details, Some(DecisionDetails(decision.clone())), "{text}");
             assert_eq!(read.decision, JsonText::of(&decision).unwrap(), "the flat record");
-            let plain = Decided::new(decision, None, false).unwrap();
-            assert_eq!(plain.details, None);
+            assert_eq!((read.admitted, read.epoch.as_deref()), (None, Some("1")));
+            let plain = serde_json::to_string(&reply(false)).unwrap();
+            let plain: Decided = serde_json::from_str(&plain).unwrap();
+            assert_eq!((plain.decision, plain.details), (read.decision, None));
         }
     }
 }

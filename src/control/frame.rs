@@ -79,17 +79,18 @@ fn depth(text: &[u8]) -> usize {
         return opened;
     }
     let (mut now, mut most) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in text {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => {
+    let mut in_string = false;
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            // The next byte is escaped.
+            b'\\' if in_string => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
                 now += 1;
                 most = most.max(now);
             }
-            (false, b'}' | b']') => now = now.saturating_sub(1),
+            b'}' | b']' if !in_string => now = now.saturating_sub(1),
             _ => {}
         }
     }

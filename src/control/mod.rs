@@ -10,7 +10,7 @@
 //! - **Envelopes**: [`Call`] and [`Reply`]; their parameters are a [`JsonText`].
 //! - **Calls**: a [`Method`] is the name of a method; a [`MethodCall`] is a call with parsed parameters, such as
 //!   [`ReserveCall`] and [`ReleaseCall`].
-//! - **Answers**: [`Decided`] for each request that the ledger decides; [`ClientNotice`] and [`EventBatch`] in streams;
+//! - **Answers**: [`DecisionReply`] for each request that the ledger decides, which is read as [`Decided`]; [`ClientNotice`] and [`EventBatch`] in streams;
 //!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] instead of any of them.
 //! - **Limits**: [`limits`]; the interface in varlink's language: [`INTERFACE`].
 //!
@@ -35,7 +35,7 @@ mod method;
 mod reply;
 mod request;
 
-pub use decided::{Decided, DecisionDetails};
+pub use decided::{Decided, DecisionDetails, DecisionReply};
 pub use envelope::{Call, Reply};
 pub use error::{ControlError, ReportedProblem};
 pub use frame::{FrameError, FrameReader, encode};

@@ -11,20 +11,18 @@ use super::held::{Client, Requester};
 use super::holdings::NotRequested;
 use super::notices::Process;
 use super::peer::Peer;
-use super::requests::{
-    check_names, failed, invalid, parameters, reservation_request, route_query, unreadable,
-};
+use super::requests::{check_names, failed, invalid, parameters, reservation_request, route_query};
 use super::sockets::close_elsewhere;
 use super::state::DaemonServer;
 use super::status::status;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::control::{
-    AdoptCall, Attached, ClientNotice, ControlError, Decided, DrainReply, EgressCall, EgressReply,
+    AdoptCall, Attached, ClientNotice, ControlError, DecisionReply, DrainReply, EgressCall, EgressReply,
     GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, JsonText,
     MethodCall, QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord, RenditionsReply,
     RenegotiateCall, ReserveCall, ServiceInfo,
 };
-use crate::engine::{Engine, EngineError, Granted};
+use crate::engine::{Admitted, Engine, EngineError, Granted};
 use crate::linux::socket::route_of;
 use crate::linux::{ProcessDescriptor, RouteQuery, random_name, socket_of_process};
 use crate::policy::GroupMode;
@@ -64,7 +62,7 @@ impl CallingPeer {
                 let began = clock::now();
                 let decided = self.reserve(*asked).await;
                 self.server.observed.answered(began);
-                answered(self.counted(decided?))
+                parameters(self.counted(&decided?))
             }
             MethodCall::Commit(flow) => {
                 self.own(&flow.id)?;
@@ -73,15 +71,15 @@ impl CallingPeer {
             }
             MethodCall::Renegotiate(asked) => {
                 let decided = self.renegotiate(*asked).await?;
-                answered(self.counted(decided))
+                parameters(self.counted(&decided))
             }
-            MethodCall::Refresh(asked) => answered(self.refresh(asked).await?),
+            MethodCall::Refresh(asked) => parameters(&self.refresh(asked).await?),
             MethodCall::Release(asked) => self.release(&asked),
-            MethodCall::Query(asked) => answered(self.query(*asked).await?),
+            MethodCall::Query(asked) => parameters(&self.query(*asked).await?),
             MethodCall::Renditions(asked) => parameters(&self.renditions(&asked).await?),
             MethodCall::Adopt(asked) => parameters(&self.adopt(&asked)?),
-            MethodCall::Group(asked) => answered(self.group(*asked).await?),
-            MethodCall::Ungroup(group) => answered(self.ungroup(group.id).await?),
+            MethodCall::Group(asked) => parameters(&self.group(*asked).await?),
+            MethodCall::Ungroup(group) => parameters(&self.ungroup(group.id).await?),
             MethodCall::Egress(asked) => parameters(&self.egress(&asked).await?),
             MethodCall::Status(asked) => parameters(&status(&self.server, &self.peer, asked).await?),
             MethodCall::Reload(_) => parameters(&ReloadReply { changes: self.server.reload().await? }),
@@ -134,7 +132,7 @@ impl CallingPeer {
         }
     }
 
-    async fn reserve(&self, asked: ReserveCall) -> CallResult<Decided> {
+    async fn reserve(&self, asked: ReserveCall) -> CallResult<DecisionReply> {
         if self.server.is_draining() {
             return Err(ControlError::Draining {});
         }
@@ -146,13 +144,12 @@ impl CallingPeer {
         if let Some(epoch) = &asked.epoch
             && let Some((decision, admitted)) = self.server.holdings.claim(&id, epoch, self.client)
         {
-            let claimed =
-                Decided::new(self.shown_decision(decision), Some(admitted), asked.details.unwrap_or(false));
-            return decided(claimed).map(|decided| Decided { epoch: asked.epoch, ..decided });
+            let claimed = self.reply((decision, Some(admitted)), asked.details);
+            return Ok(DecisionReply { epoch: asked.epoch, ..claimed });
         }
         let request = reservation_request(&asked, &self.peer.owner, Some(id.clone()))?;
         self.check_link(&asked).await?;
-        let (server, with_details) = (&self.server, asked.details.unwrap_or(false));
+        let server = &self.server;
         let most = if self.peer.is_administrator { usize::MAX } else { server.users.limits().flows };
         // Another user's flow may wait under this id.
         if server.holdings.is_waiting(&id) {
@@ -172,14 +169,13 @@ impl CallingPeer {
                 self.follow_waiting(requested.id(), decision.is_waiting());
                 requested.granted(granted, self.requester(&asked));
                 let epoch = Some(server.holdings.epoch().to_owned());
-                decided(Decided::new(self.shown_decision(decision), Some(admitted), with_details))
-                    .map(|decided| Decided { epoch, ..decided })
+                Ok(DecisionReply { epoch, ..self.reply((decision, Some(admitted)), asked.details) })
             }
             // The flow that had the id has just ended: the next attempt has it.
             (Ok(Granted { .. }), None) => Err(ControlError::TooManyRequests { limit: 1 }),
             (Err(EngineError::Refused(decision)), _) => {
                 self.follow_waiting(&id, decision.is_waiting());
-                decided(Decided::new(self.shown_decision(*decision), None, with_details))
+                Ok(self.reply((*decision, None), asked.details))
             }
             (Err(error), _) => Err(failed(error)),
         }
@@ -224,7 +220,7 @@ impl CallingPeer {
         holdings.waits(id.to_owned(), self.client, task.abort_handle());
     }
 
-    async fn renegotiate(&self, asked: RenegotiateCall) -> CallResult<Decided> {
+    async fn renegotiate(&self, asked: RenegotiateCall) -> CallResult<DecisionReply> {
         let RenegotiateCall { id, template, sending, receiving, details } = asked;
         self.own(&id)?;
         let flowspecs = match template {
@@ -238,10 +234,10 @@ impl CallingPeer {
         if let Some(admitted) = &answer.admitted {
             self.server.holdings.renegotiated(&id, admitted.clone());
         }
-        decided(Decided::new(self.shown_decision(answer.decision), answer.admitted, details.unwrap_or(false)))
+        Ok(self.reply((answer.decision, answer.admitted), details))
     }
 
-    async fn refresh(&self, asked: RefreshCall) -> CallResult<Decided> {
+    async fn refresh(&self, asked: RefreshCall) -> CallResult<DecisionReply> {
         let RefreshCall { id, ttl_us: time_to_live, details } = asked;
         self.own(&id)?;
         let refreshed = Operation::Refresh { id: id.clone(), time_to_live };
@@ -263,7 +259,7 @@ impl CallingPeer {
         nothing()
     }
 
-    async fn query(&self, asked: QueryCall) -> CallResult<Decided> {
+    async fn query(&self, asked: QueryCall) -> CallResult<DecisionReply> {
         let QueryCall { interface, peer, class, group, client, template, sending, receiving, details } =
             asked;
         check_names(&[("interface", interface.as_deref()), ("class", class.as_deref())])?;
@@ -353,7 +349,7 @@ impl CallingPeer {
         self.attach(&asked.id, Some(socket))
     }
 
-    async fn group(&self, asked: GroupCall) -> CallResult<Decided> {
+    async fn group(&self, asked: GroupCall) -> CallResult<DecisionReply> {
         if self.server.is_draining() {
             return Err(ControlError::Draining {});
         }
@@ -372,10 +368,10 @@ impl CallingPeer {
         if answer.decision.is_ok() {
             self.server.holdings.group_made(request, self.client);
         }
-        decided(Decided::new(self.shown_decision(answer.decision), None, details.unwrap_or(false)))
+        Ok(self.reply((answer.decision, None), details))
     }
 
-    async fn ungroup(&self, id: String) -> CallResult<Decided> {
+    async fn ungroup(&self, id: String) -> CallResult<DecisionReply> {
         let owner = self.server.holdings.group_owner(&id);
         if owner.is_none() && !self.peer.is_administrator {
             return Err(ControlError::UnknownId { id });
@@ -392,11 +388,21 @@ impl CallingPeer {
     }
 
     /// The same, counted where it is a refusal.
-    fn counted(&self, decided: Decided) -> Decided {
-        if let Some(reason) = decided.refused_for() {
+    fn counted<'a>(&self, reply: &'a DecisionReply) -> &'a DecisionReply {
+        if let Some(reason) = reply.decision.reason() {
             self.server.observed.refused(reason);
         }
-        decided
+        reply
+    }
+
+    /// A decision and what was admitted as a reply, which names no flows of other users.
+    fn reply(
+        &self,
+        (decision, admitted): (Decision, Option<Admitted>),
+        details: Option<bool>,
+    ) -> DecisionReply {
+        let decision = self.shown_decision(decision);
+        DecisionReply { decision, admitted, epoch: None, details: details.unwrap_or(false) }
     }
 
     /// The flowspecs of a template, or those that are given; an absent direction is best effort.
@@ -413,18 +419,10 @@ impl CallingPeer {
         self.server.engine.template(name).ok_or_else(unknown)
     }
 
-    async fn submit(&self, operation: Operation, details: Option<bool>) -> CallResult<Decided> {
+    async fn submit(&self, operation: Operation, details: Option<bool>) -> CallResult<DecisionReply> {
         let answer = self.server.engine.submit(operation).await.map_err(failed)?;
-        decided(Decided::new(self.shown_decision(answer.decision), answer.admitted, details.unwrap_or(false)))
+        Ok(self.reply((answer.decision, answer.admitted), details))
     }
-}
-
-fn decided(decided: serde_json::Result<Decided>) -> CallResult<Decided> {
-    decided.map_err(unreadable)
-}
-
-fn answered(decided: Decided) -> CallResult<JsonText> {
-    parameters(&decided)
 }
 
 fn nothing() -> CallResult<JsonText> {
