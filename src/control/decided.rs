@@ -12,15 +12,16 @@ use crate::manager::Admitted;
 /// The answer to each request that the ledger decides.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Decided {
-    /// The flat record that `gqos replay` prints.
-    pub decision: JsonText,
+    /// The flat record that `gqos replay` prints, unless the call asked for the parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<JsonText>,
     /// How the flow is to be set up, where one was admitted or renegotiated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Admitted>,
     /// The run of the daemon that has admitted the flow: with it the reservation is claimed after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
-    /// The decision's parts, where the call asked for them.
+    /// The decision's parts in its place, where the call asked for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<DecisionDetails>,
 }
@@ -46,7 +47,7 @@ struct Parts {
     notified: Vec<String>,
 }
 
-/// The same as the daemon writes it: the record and the parts of one decision.
+/// The same as the daemon writes it: the flat record or the parts of one decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionReply {
     /// What was decided.
@@ -55,7 +56,7 @@ pub struct DecisionReply {
     pub admitted: Option<Admitted>,
     /// The run of the daemon that has admitted the flow.
     pub epoch: Option<String>,
-    /// The call asked for the decision's parts.
+    /// The call asked for the decision's parts in place of the flat record.
     pub details: bool,
 }
 
@@ -63,7 +64,8 @@ impl Serialize for DecisionReply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Written<'a> {
-            decision: &'a Decision,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            decision: Option<&'a Decision>,
             #[serde(skip_serializing_if = "Option::is_none")]
             admitted: &'a Option<Admitted>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +80,10 @@ impl Serialize for DecisionReply {
             }
         }
         let Self { decision, admitted, epoch, details } = self;
-        let details = details.then_some(WrittenParts(decision));
+        let (decision, details) = match details {
+            true => (None, Some(WrittenParts(decision))),
+            false => (Some(decision), None),
+        };
         Written { decision, admitted, epoch, details }.serialize(serializer)
     }
 }
@@ -140,11 +145,12 @@ mod tests {
             let text = serde_json::to_string(&reply(true)).unwrap();
             let read: Decided = serde_json::from_str(&text).unwrap();
             assert_eq!(read.details, Some(DecisionDetails(decision.clone())), "{text}");
-            assert_eq!(read.decision, JsonText::of(&decision).unwrap(), "the flat record");
+            assert_eq!(read.decision, None, "{text}");
             assert_eq!((read.admitted, read.epoch.as_deref()), (None, Some("1")));
             let plain = serde_json::to_string(&reply(false)).unwrap();
             let plain: Decided = serde_json::from_str(&plain).unwrap();
-            assert_eq!((plain.decision, plain.details), (read.decision, None));
+            let flat = JsonText::of(&decision).unwrap();
+            assert_eq!((plain.decision, plain.details), (Some(flat), None));
         }
     }
 }

@@ -248,7 +248,7 @@ mod tests {
         check("Drain", keys(&DrainReply { draining: true, flows: 0 }));
         check("Reload", keys(&ReloadReply { changes: Value::Null }));
         check("Plan", keys(&ReloadReply { changes: Value::Null }));
-        let decided = Decided { decision: JsonText::default(), admitted: None, epoch: None, details: None };
+        let decided = Decided { decision: None, admitted: None, epoch: None, details: None };
         for name in ["Reserve", "Renegotiate", "Refresh", "Query", "Group", "Ungroup"] {
             check(name, keys(&decided));
         }

@@ -20,7 +20,7 @@
 //!   [`Reply::error`], and [`encode`].
 //! - Client: [`Call::new`] of a [`MethodCall`], [`encode`]; then [`Reply::read`] and [`Reply::parameters`].
 //!
-//! A decision is the flat record that `gqos replay` prints. With `details`, the client also gets the parts from which
+//! A decision is the flat record that `gqos replay` prints. With `details`, the client gets in its place the parts from which
 //! it builds the same [`Decision`](crate::admission::Decision).
 //!
 //! - **Source**: varlink.org, "Interface Definition" and "Method Call".

@@ -49,15 +49,19 @@ fn a_refusal_is_an_answer_with_its_numbers() {
     for id in ["v1", "v2"] {
         client.admitted(id, "half");
     }
-    let asked = json!({ "id": "v3", "interface": "eth0", "template": "video", "details": true });
-    let reply = client.call("Reserve", asked).unwrap();
-    let decision = &reply["decision"];
+    let mut asked = json!({ "id": "v3", "interface": "eth0", "template": "video" });
+    let decision = &client.reserve(asked.clone());
     assert_eq!((&decision["ok"], &decision["code"]), (&json!(false), &json!(10045)), "{decision}");
     assert_eq!(decision["reason"], "interface_budget");
     assert!(decision["message"].as_str().unwrap().contains("10 Mbit/s"), "{decision}");
-    // The parts give the same decision.
-    let decided: Decided = serde_json::from_value(reply.clone()).unwrap();
-    assert_eq!(serde_json::to_value(&decided.details.unwrap().0).unwrap(), *decision);
+    // The parts give the same decision at another time.
+    asked["details"] = json!(true);
+    let reply = client.call("Reserve", asked).unwrap();
+    let Decided { decision: flat, details, .. } = serde_json::from_value(reply).unwrap();
+    assert_eq!(flat, None);
+    let mut parts = serde_json::to_value(&details.unwrap().0).unwrap();
+    parts["at_us"] = decision["at_us"].clone();
+    assert_eq!(parts, *decision);
     let twice = client.reserve(json!({ "id": "v1", "interface": "eth0", "template": "video" }));
     assert_eq!(twice["reason"], "duplicate_id");
     let unknown = client.reserve(json!({ "id": "v4", "interface": "eth0", "template": "none" }));
