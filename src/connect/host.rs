@@ -108,6 +108,9 @@ impl Host {
     /// }
     /// ```
     ///
+    /// It belongs to the tokio runtime on which it is called. Where that is of the current thread, it has to run on after a flow is
+    /// released, since its tasks tell the daemon so.
+    ///
     /// While the daemon is not there, requests fail with [`ConnectError::Daemon`], which is WSAENETDOWN, five seconds after its end at
     /// the earliest; or they begin without a reservation, where the daemon's policy had said so (`degrade`). Reservations stand:
     /// the client connects to the next daemon and asks for them again.

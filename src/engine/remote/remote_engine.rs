@@ -45,7 +45,8 @@ use crate::policy::Policy;
 
 /// The daemon's engine, by its control socket.
 ///
-/// It belongs to the tokio runtime on which it was connected. Everything that it holds is released when it is dropped, and
+/// It belongs to the tokio runtime on which it was connected, and whose tasks tell the daemon of flows that are released: a
+/// runtime of the current thread has to run on after that. Everything that it holds is released when it is dropped, and
 /// when the process ends.
 pub struct RemoteEngine {
     me: Weak<Self>,
