@@ -396,7 +396,8 @@ impl World {
         match asked {
             Asked::Reserve { id } => {
                 let Ok(decided) = reply.parameters::<Decided>() else { return };
-                let is_admitted = decided.decision.value()["ok"] == true;
+                let is_admitted =
+                    decided.decision.as_ref().is_some_and(|decision| decision.value()["ok"] == true);
                 self.log.line(format_args!("client {number}: {id} admitted: {is_admitted}"));
                 if is_admitted {
                     self.granted((number, connection), &id, decided);
@@ -435,7 +436,8 @@ impl World {
     fn granted(&mut self, (number, connection): (usize, u32), id: &str, decided: Decided) {
         let flow = self.clients[number].flows.entry(id.to_owned()).or_default();
         flow.epoch = decided.epoch;
-        if let Some(interface) = decided.decision.value()["interface"].as_str() {
+        let decision = decided.decision.expect("the call asked for no parts").value();
+        if let Some(interface) = decision["interface"].as_str() {
             flow.interface = interface.to_owned();
         }
         let held = self.running.as_ref().and_then(|running| {

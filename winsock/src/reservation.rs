@@ -285,7 +285,7 @@ impl Endpoint {
     /// does not say the socket's addresses. Nothing waits for the kernel, since the caller may be the reactor.
     fn receive_in_class(&self) {
         let Ok(provider) = provider() else { return };
-        let (peer, local) = match self.addresses() {
+        let (peer, local) = match self.received_between() {
             Ok(Some(addresses)) => addresses,
             // It is connected later, and then this is called once more.
             Ok(None) => return,
@@ -324,8 +324,8 @@ impl Endpoint {
         });
     }
 
-    /// The addresses of the peer and of the socket itself; none of a socket that is not connected.
-    fn addresses(&self) -> std::result::Result<Option<(SocketAddr, SocketAddr)>, KernelFailure> {
+    /// The addresses of the peer and of the socket itself, between which the flow receives; none of a socket that is not connected.
+    fn received_between(&self) -> std::result::Result<Option<(SocketAddr, SocketAddr)>, KernelFailure> {
         let failed = |call, errno| KernelCall(call).failed("socket", errno);
         let peer = match sys::peer_address(&self.fd) {
             Ok(peer) => peer,
