@@ -61,7 +61,8 @@ impl FrameReader {
         let mut message = std::mem::replace(&mut self.buffer, rest);
         message.pop();
         self.scanned = 0;
-        if depth(&message) > MOST_DEPTH { Err(FrameError::TooDeep) } else { Ok(Some(message)) }
+        let is_deep = opened(&message) > MOST_DEPTH && depth(&message) > MOST_DEPTH;
+        if is_deep { Err(FrameError::TooDeep) } else { Ok(Some(message)) }
     }
 
     /// Whether the start of a message was read and its end was not.
@@ -70,14 +71,13 @@ impl FrameReader {
     }
 }
 
-/// How deeply the objects and lists of a JSON text are nested, or as many as there are where that is within the bound. Of a
-/// text that is not JSON, some number.
+/// How many brackets open, which is the depth at most: most calls have so few that how they are nested does not matter.
+fn opened(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count()
+}
+
+/// How deeply the objects and lists of a JSON text are nested. Of a text that is not JSON, some number.
 fn depth(text: &[u8]) -> usize {
-    // Most calls open so few that how they are nested does not matter.
-    let opened = text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    if opened <= MOST_DEPTH {
-        return opened;
-    }
     let (mut now, mut most) = (0_usize, 0);
     let mut in_string = false;
     let mut bytes = text.iter();
