@@ -124,19 +124,33 @@ fn percent(arrivals: &Arrivals, rate: u64) -> u64 {
     u64::try_from(u128::from(count) * 100 / promised.max(1)).unwrap()
 }
 
+/// Measures again where a stream did not get its rate: what a busy machine delays once it need not delay once more.
 fn check(way: Way) {
-    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
-    add_link(&network);
-    start_greedy(&network, way);
+    const ATTEMPTS: usize = 3;
+    let mut wrong = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+        match measured(&network, way) {
+            Ok(()) => return,
+            Err(shares) => wrong.push(shares),
+        }
+    }
+    panic!("{}", wrong.join("\n"));
+}
+
+/// - **Errors**: what the streams got, where one did not get its rate.
+fn measured(network: &LabNetwork, way: Way) -> Result<(), String> {
+    add_link(network);
+    start_greedy(network, way);
     let host = network.server.run(async { Host::start(policy(POLICY)).await.unwrap() }).unwrap();
     let mut flows = Vec::new();
     for peer in PEERS {
         for rate in RATES {
             let any = SocketAddr::from((peer, 0));
             let (peer, sink) = match way {
-                Way::Receiving => (source(&network, any), None),
+                Way::Receiving => (source(network, any), None),
                 Way::Sending => {
-                    let (peer, arrivals) = sink(&network, any);
+                    let (peer, arrivals) = sink(network, any);
                     (peer, Some(arrivals))
                 }
             };
@@ -175,8 +189,9 @@ fn check(way: Way) {
         ],
     );
     let is_kept = shares.iter().all(|(.., percent)| (LEAST_PERCENT..=120).contains(percent));
-    assert!(is_kept && shares.len() == flows.len(), "address, kbit/s, percent: {shares:?}\n{links}");
+    assert_eq!(shares.len(), flows.len(), "{shares:?}");
     network.server.run(async move { host.stop().await }).unwrap();
+    if is_kept { Ok(()) } else { Err(format!("address, kbit/s, percent: {shares:?}\n{links}")) }
 }
 
 #[test]
