@@ -3,7 +3,7 @@
 use super::json_text::JsonText;
 use super::request::{
     AdoptCall, DrainCall, EgressCall, FlowId, FlowsCall, GetInterfaceDescription, GroupCall, Nothing,
-    QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, StatusCall, WaitCall,
+    QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, StatusCall, UngroupCall, WaitCall,
 };
 
 macro_rules! methods {
@@ -76,7 +76,7 @@ methods! {
     /// Makes a group.
     Group(Box<GroupCall>) = "org.gqos.Group";
     /// Ends a group once its last member has left.
-    Ungroup(FlowId) = "org.gqos.Ungroup";
+    Ungroup(UngroupCall) = "org.gqos.Ungroup";
     /// The interface by which packets leave.
     Egress(EgressCall) = "org.gqos.Egress";
     /// A stream of the flows that hold reservations.
@@ -192,10 +192,10 @@ mod tests {
             MethodCall::Query(Box::default()),
             MethodCall::Renditions(Box::default()),
             MethodCall::Wait(WaitCall::default()),
-            MethodCall::Attach(flow.clone()),
+            MethodCall::Attach(flow),
             MethodCall::Adopt(AdoptCall { id: id(), pid: 1, fd: 3 }),
             MethodCall::Group(Box::default()),
-            MethodCall::Ungroup(flow),
+            MethodCall::Ungroup(UngroupCall { id: id(), details: Some(true) }),
             MethodCall::Egress(EgressCall { peer: [192, 0, 2, 1].into(), route: None }),
             MethodCall::Flows(FlowsCall::default()),
             MethodCall::Status(StatusCall::default()),

@@ -10,8 +10,8 @@
 //! - **Envelopes**: [`Call`] and [`Reply`]; their parameters are a [`JsonText`].
 //! - **Calls**: a [`Method`] is the name of a method; a [`MethodCall`] is a call with parsed parameters, such as
 //!   [`ReserveCall`] and [`ReleaseCall`].
-//! - **Answers**: [`DecisionReply`] for each request that the ledger decides, which is read as [`Decided`]; [`ClientNotice`] and [`EventBatch`] in streams;
-//!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] instead of any of them.
+//! - **Answers**: [`DecisionReply`] for each request that the ledger decides, which is read as [`Decided`]; [`ClientNotice`]
+//!   and [`EventBatch`] in streams; [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] instead of any of them.
 //! - **Limits**: [`limits`]; the interface in varlink's language: [`INTERFACE`].
 //!
 //! # Order of calls
@@ -49,7 +49,7 @@ pub use reply::{
 pub use request::{
     AdoptCall, DrainCall, EgressCall, FlowId, FlowOrder, FlowsCall, GetInterfaceDescription, GroupCall,
     Nothing, QueryCall, RefreshCall, ReleaseCall, RenegotiateCall, ReserveCall, RouteHints, RoutePorts,
-    StatusCall, WaitCall,
+    StatusCall, UngroupCall, WaitCall,
 };
 
 /// The name of the interface: the prefix of its methods and errors.

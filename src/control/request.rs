@@ -53,7 +53,7 @@ pub struct ReserveCall {
     pub setup_priority: Option<u8>,
     /// 0 (best) to 7, not worse than `setup_priority`; that of the class where it is absent.
     pub holding_priority: Option<u8>,
-    /// Whether the answer has the parts of the decision as well.
+    /// Whether the answer has the parts of the decision in place of the flat record.
     pub details: Option<bool>,
 }
 
@@ -111,7 +111,18 @@ pub struct RenegotiateCall {
     pub sending: Option<Flowspec>,
     /// The flowspec for receiving.
     pub receiving: Option<Flowspec>,
-    /// Whether the answer has the parts of the decision as well.
+    /// Whether the answer has the parts of the decision in place of the flat record.
+    pub details: Option<bool>,
+}
+
+/// The end of a group.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UngroupCall {
+    /// The id of the group.
+    pub id: String,
+    /// Whether the answer has the parts of the decision in place of the flat record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<bool>,
 }
 
@@ -123,7 +134,7 @@ pub struct RefreshCall {
     pub id: String,
     /// How long it lasts from now on.
     pub ttl_us: Micros,
-    /// Whether the answer has the parts of the decision as well.
+    /// Whether the answer has the parts of the decision in place of the flat record.
     #[serde(default)]
     pub details: Option<bool>,
 }
@@ -162,7 +173,7 @@ pub struct QueryCall {
     pub sending: Option<Flowspec>,
     /// The flow's flowspec for receiving.
     pub receiving: Option<Flowspec>,
-    /// Whether the answer has the parts of the decision as well.
+    /// Whether the answer has the parts of the decision in place of the flat record.
     pub details: Option<bool>,
 }
 
@@ -204,7 +215,7 @@ pub struct GroupCall {
     pub sending: Option<Flowspec>,
     /// What the members may receive together.
     pub receiving: Option<Flowspec>,
-    /// Whether the answer has the parts of the decision as well.
+    /// Whether the answer has the parts of the decision in place of the flat record.
     pub details: Option<bool>,
 }
 

@@ -20,7 +20,7 @@ use crate::control::{
     AdoptCall, Attached, ClientNotice, ControlError, DecisionReply, DrainReply, EgressCall, EgressReply,
     GetInterfaceDescription, GroupCall, INTERFACE, INTERFACE_NAME, InterfaceDescription, JsonText,
     MethodCall, QueryCall, RefreshCall, ReleaseCall, ReloadReply, RenditionRecord, RenditionsReply,
-    RenegotiateCall, ReserveCall, ServiceInfo,
+    RenegotiateCall, ReserveCall, ServiceInfo, UngroupCall,
 };
 use crate::engine::{Admitted, Engine, EngineError, Granted};
 use crate::linux::socket::route_of;
@@ -79,7 +79,7 @@ impl CallingPeer {
             MethodCall::Renditions(asked) => parameters(&self.renditions(&asked).await?),
             MethodCall::Adopt(asked) => parameters(&self.adopt(&asked)?),
             MethodCall::Group(asked) => parameters(&self.group(*asked).await?),
-            MethodCall::Ungroup(group) => parameters(&self.ungroup(group.id).await?),
+            MethodCall::Ungroup(group) => parameters(&self.ungroup(group).await?),
             MethodCall::Egress(asked) => parameters(&self.egress(&asked).await?),
             MethodCall::Status(asked) => parameters(&status(&self.server, &self.peer, asked).await?),
             MethodCall::Reload(_) => parameters(&ReloadReply { changes: self.server.reload().await? }),
@@ -371,14 +371,15 @@ impl CallingPeer {
         Ok(self.reply((answer.decision, None), details))
     }
 
-    async fn ungroup(&self, id: String) -> CallResult<DecisionReply> {
+    async fn ungroup(&self, asked: UngroupCall) -> CallResult<DecisionReply> {
+        let UngroupCall { id, details } = asked;
         let owner = self.server.holdings.group_owner(&id);
         if owner.is_none() && !self.peer.is_administrator {
             return Err(ControlError::UnknownId { id });
         }
         self.own_group(Some(&id))?;
         self.server.holdings.group_ended(&id);
-        self.submit(Operation::Ungroup { id }, None).await
+        self.submit(Operation::Ungroup { id }, details).await
     }
 
     async fn egress(&self, asked: &EgressCall) -> CallResult<EgressReply> {

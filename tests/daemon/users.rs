@@ -2,6 +2,10 @@
 
 use std::net::UdpSocket;
 
+use flowspec::{Bytes, Flowspec, Qos, Rate};
+use gqos::admission::{GroupRequest, Operation};
+use gqos::connect::Host;
+use gqos::policy::GroupMode;
 use serde_json::{Value, json};
 
 use super::client::{Client, OTHER, POLICY, TestDaemon, USER, fails};
@@ -66,6 +70,38 @@ fn administrative_methods_are_for_root() {
     for method in ["Reload", "Plan"] {
         assert!(daemon.client().call(method, json!({})).is_ok());
     }
+}
+
+/// A program that uses the library gets the decisions about its groups.
+#[test]
+fn a_host_makes_and_ends_a_group() {
+    let Some(daemon) = TestDaemon::start(POLICY) else { return };
+    let socket = daemon.socket.clone();
+    let client = async move {
+        let host = Host::connect_daemon(socket).await.unwrap();
+        let sending = Flowspec::guaranteed(Rate::from_mbit(10), Bytes::new(16_384));
+        let group = GroupRequest {
+            id: "g".into(),
+            interface: "eth0".into(),
+            class: None,
+            mode: GroupMode::Envelope,
+            qos: Qos::sending(sending),
+        };
+        let operations = [
+            Operation::Group(Box::new(group)),
+            Operation::Ungroup { id: "g".into() },
+            Operation::Ungroup { id: "g".into() },
+        ];
+        let mut admitted = Vec::new();
+        for operation in operations {
+            admitted.push(host.submit(operation).await.map(|decision| decision.is_ok()).ok());
+        }
+        host.stop().await;
+        admitted
+    };
+    let admitted = daemon.network.server.run(client).unwrap();
+    // Who has no group of the id is told no more.
+    assert!(matches!(admitted[..], [Some(true), Some(true), None | Some(false)]), "{admitted:?}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use super::error::DaemonError;
 use crate::admission::{Decision, Operation};
 use crate::control::{
-    self, ControlError, EgressCall, FlowId, GroupCall, InterfaceRecord, MethodCall, QueryCall, RefreshCall,
-    ReleaseCall, RenditionRecord, RenegotiateCall, Reply, ReserveCall, RouteHints, RoutePorts,
+    self, ControlError, EgressCall, GroupCall, InterfaceRecord, MethodCall, QueryCall, RefreshCall,
+    ReleaseCall, RenditionRecord, RenegotiateCall, Reply, ReserveCall, RouteHints, RoutePorts, UngroupCall,
 };
 use crate::engine::ask::{Ask, What};
 use crate::engine::clock;
@@ -112,7 +112,7 @@ pub(super) fn operation(operation: Operation) -> Result<MethodCall, DaemonError>
                 details,
             }))
         }
-        Operation::Ungroup { id } => MethodCall::Ungroup(FlowId { id }),
+        Operation::Ungroup { id } => MethodCall::Ungroup(UngroupCall { id, details }),
         Operation::Query { interface, request } => {
             let asked = request.map_or_else(QueryCall::default, |request| QueryCall {
                 class: request.class,

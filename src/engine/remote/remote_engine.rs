@@ -25,7 +25,7 @@ use super::{calls, peers, streams};
 use crate::admission::{Decision, NotProgrammed, Operation, Reason};
 use crate::control::{
     ClientNotice, ControlError, EgressReply, FlowId, MethodCall, Nothing, RenditionsReply, Reply,
-    ReserveCall, StatusCall, StatusReply,
+    ReserveCall, StatusCall, StatusReply, UngroupCall,
 };
 use crate::engine::clock::ManagerClock;
 use crate::engine::error::EngineError;
@@ -540,7 +540,7 @@ impl Engine for RemoteEngine {
     }
 
     fn end_group(&self, id: String) {
-        self.send(MethodCall::Ungroup(FlowId { id }));
+        self.send(MethodCall::Ungroup(UngroupCall { id, details: None }));
     }
 
     fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
