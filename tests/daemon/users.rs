@@ -100,7 +100,7 @@ fn a_host_makes_and_ends_a_group() {
         admitted
     };
     let admitted = daemon.network.server.run(client).unwrap();
-    // Who has no group of the id is told no more.
+    // The group has ended by then.
     assert!(matches!(admitted[..], [Some(true), Some(true), None | Some(false)]), "{admitted:?}");
 }
 
