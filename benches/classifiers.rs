@@ -279,7 +279,7 @@ async fn prepare(way: Way, flows: usize) -> Result<(), String> {
     // No class is to run out of tokens.
     let rate = Rate::new(Rate::from_mbit(30_000).get() / classes as u64);
     let (bucket, packet) = (Bytes::new(1 << 20), Bytes::new(1514));
-    let traffic = Framed { rate, budgeted: rate, peak: None, bucket, packet };
+    let traffic = Framed { rate, charged: rate, peak: None, bucket, packet };
     for number in 0..classes {
         drop(tree.set_leaf(class(number), Some(traffic)));
     }

@@ -92,7 +92,7 @@ fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> T) -> T {
 /// Numbers that differ from flow to flow.
 fn framed(number: usize) -> Framed {
     let rate = Rate::new(100_000 + number as u64 * 17);
-    Framed { rate, budgeted: rate, peak: None, bucket: Bytes::new(65_536), packet: Bytes::new(1514) }
+    Framed { rate, charged: rate, peak: None, bucket: Bytes::new(65_536), packet: Bytes::new(1514) }
 }
 
 fn class(number: usize) -> Handle {

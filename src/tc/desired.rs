@@ -245,7 +245,7 @@ mod tests {
 
     const TRAFFIC: Framed = Framed {
         rate: Rate::new(1000),
-        budgeted: Rate::new(1000),
+        charged: Rate::new(1000),
         peak: None,
         bucket: Bytes::new(10_000),
         packet: Bytes::new(1514),
@@ -259,7 +259,7 @@ mod tests {
         let leaf = *tree.leaves().next().expect("a leaf");
         assert_eq!(added.ops, [Op::AddClass(leaf)]);
         assert_eq!(tree.set_leaf(flow_class(7), Some(TRAFFIC)), Change::default(), "as it is");
-        let faster = Framed { rate: Rate::new(2000), budgeted: Rate::new(2000), ..TRAFFIC };
+        let faster = Framed { rate: Rate::new(2000), charged: Rate::new(2000), ..TRAFFIC };
         let changed = tree.set_leaf(flow_class(7), Some(faster));
         let to = *tree.leaves().next().expect("a leaf");
         assert_eq!(changed.ops, [Op::ChangeClass { to, from: leaf }]);
@@ -298,15 +298,15 @@ mod tests {
     fn leaves_have_less_of_their_own_where_the_budget_leaves_less() {
         let mut tree = Desired::new(SHAPE);
         let rate = Rate::from_mbit(40);
-        let traffic = Framed { rate, budgeted: rate, ..TRAFFIC };
+        let traffic = Framed { rate, charged: rate, ..TRAFFIC };
         tree.set_leaf(flow_class(0), Some(traffic));
         let rates = LinkRates { budget: Rate::from_mbit(100), ..SHAPE.rates };
         let change = tree.reshape(LinkShape { rates, ..SHAPE });
-        // 12 251 250 of 15 234 375 B/s.
+        // 12 251 250 of 12 500 000 B/s.
         let last = change.ops.last().map(Op::to_string).unwrap_or_default();
         assert!(
             last.starts_with(
-                "class change parent 6771:1 classid 6771:100 htb rate 32167384bit ceil 40000000bit"
+                "class change parent 6771:1 classid 6771:100 htb rate 39204000bit ceil 40000000bit"
             ),
             "{last}"
         );

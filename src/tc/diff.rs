@@ -275,7 +275,7 @@ mod tests {
         (1000u64..10_000_000, proptest::option::of(1u64..4), 100u64..200_000).prop_map(
             |(rate, peak, bucket)| Framed {
                 rate: Rate::new(rate),
-                budgeted: Rate::new(rate),
+                charged: Rate::new(rate),
                 peak: peak.map(|factor| Rate::new(rate * factor)),
                 bucket: Bytes::new(bucket),
                 packet: Bytes::new(1514),
@@ -446,7 +446,7 @@ mod tests {
         let (rate, packet) = (Rate::new(125_000), Bytes::new(1514));
         tree.set_leaf(
             flow_class(0),
-            Some(Framed { rate, budgeted: rate, peak: None, bucket: Bytes::new(10_000), packet }),
+            Some(Framed { rate, charged: rate, peak: None, bucket: Bytes::new(10_000), packet }),
         );
         tree
     }

@@ -40,7 +40,7 @@ mod tests {
 
     fn leaf(rate: Rate) -> HtbClass {
         let (bucket, packet) = (Bytes::new(20_000), Bytes::new(1514));
-        SHAPE.leaf(flow_class(9), Framed { rate, budgeted: rate, peak: None, bucket, packet })
+        SHAPE.leaf(flow_class(9), Framed { rate, charged: rate, peak: None, bucket, packet })
     }
 
     /// `tc class add … htb rate R`, as the kernel keeps it: the quantum is a tenth of the rate, the burst 1600 B.

@@ -253,7 +253,7 @@ mod tests {
 
     fn leaf(handle: Handle, rate: Rate, peak: Option<Rate>) -> HtbClass {
         let (bucket, packet) = (Bytes::new(20_000), Bytes::new(1514));
-        SHAPE.leaf(handle, Framed { rate, budgeted: rate, peak, bucket, packet })
+        SHAPE.leaf(handle, Framed { rate, charged: rate, peak, bucket, packet })
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub struct LinkShape {
 pub struct Framed {
     /// r with the link header on every packet.
     pub rate: Rate,
-    /// The part of it that leaves may have in sum with the rest of the budget: header sizes as for packets of 64 bytes, at most.
-    pub budgeted: Rate,
+    /// What the budget counts of the flow, without link headers.
+    pub charged: Rate,
     /// p with the link header on every packet; `None` where it is infinite.
     pub peak: Option<Rate>,
     /// b with the link header on every packet.
@@ -87,10 +87,9 @@ impl Framed {
             Peak::Finite(peak) => Some(with_headers(peak)),
         };
         let charged = tspec.token_rate().max(reserved);
-        let rate = with_headers(charged);
         Self {
-            rate,
-            budgeted: rate.min(charged.scale_up(LARGEST_OVERHEAD)),
+            rate: with_headers(charged),
+            charged,
             peak,
             bucket: with_link_headers(tspec, tspec.token_bucket_size()),
             packet: tspec.max_sdu_size().saturating_add(LINK_HEADER),
@@ -102,7 +101,7 @@ impl Framed {
         let add = |a: Rate, b: Rate| a.checked_add(b).unwrap_or(Rate::new(u64::MAX));
         flows.into_iter().reduce(|a, b| Self {
             rate: add(a.rate, b.rate),
-            budgeted: add(a.budgeted, b.budgeted),
+            charged: add(a.charged, b.charged),
             peak: None,
             bucket: a.bucket.saturating_add(b.bucket),
             packet: a.packet.max(b.packet),
@@ -113,7 +112,7 @@ impl Framed {
     pub fn largest(flows: impl IntoIterator<Item = Self>) -> Option<Self> {
         flows.into_iter().reduce(|a, b| Self {
             rate: a.rate.max(b.rate),
-            budgeted: a.budgeted.max(b.budgeted),
+            charged: a.charged.max(b.charged),
             peak: a.peak.zip(b.peak).map(|(a, b)| a.max(b)),
             bucket: a.bucket.max(b.bucket),
             packet: a.packet.max(b.packet),
@@ -165,15 +164,15 @@ impl LinkRates {
     /// The rate that a leaf has of its own, of what its traffic needs at most.
     ///
     /// The leaves of a whole budget stay together within what the default class leaves, whatever their headers: where the
-    /// budget with the largest headers is more, each leaf has its part of it and borrows the rest, before all traffic
-    /// without a reservation. HTB has no rates below a byte per second.
+    /// budget with the largest headers is more, each leaf has as much of that as its flow has of the budget, and borrows what
+    /// its headers need beyond it before all traffic without a reservation. HTB has no rates below a byte per second.
     pub fn own_rate(&self, traffic: &Framed) -> Rate {
-        let (left, framed) = (self.left_for_leaves(), self.framed_budget());
-        let own = match framed > left {
-            true => traffic.budgeted.scale_down(Ratio { numerator: left.get(), denominator: framed.get() }),
-            false => traffic.budgeted,
+        let left = self.left_for_leaves();
+        let most = match self.framed_budget() > left {
+            true => Ratio { numerator: left.get(), denominator: self.budget.get() },
+            false => LARGEST_OVERHEAD,
         };
-        own.max(Rate::new(1))
+        traffic.rate.min(traffic.charged.scale_down(most)).max(Rate::new(1))
     }
 }
 
@@ -303,7 +302,7 @@ mod tests {
 
     fn traffic(rate: u64, packet: u64) -> Framed {
         let (rate, bucket) = (Rate::new(rate), Bytes::new(10_000));
-        Framed { rate, budgeted: rate, peak: None, bucket, packet: Bytes::new(packet) }
+        Framed { rate, charged: rate, peak: None, bucket, packet: Bytes::new(packet) }
     }
 
     #[test]
@@ -359,10 +358,12 @@ mod tests {
         check_sum(12_500_000, 80, 1400, (2_525_000, 187_244, 12_375_000));
         // 4 · 3046 + 1000 would be 105.5 of 99 kbit/s.
         check_sum(12_500, 80, 64, (2_843, 1_000, 12_375));
-        check_sum(12_500, 80, 1400, (2356, 1_000, 12_375));
+        check_sum(12_500, 80, 1400, (2_525, 1_000, 12_375));
+        // Large packets have the whole of what they need of their own, small ones borrow.
+        check_sum(12_500_000, 84, 1400, (2_651_250, 123_494, 12_375_000));
         check_sum(12_500_000, 90, 64, (3062812, 123_494, 12_375_000));
         check_sum(12_500_000, 100, 64, (3062812, 123_494, 12_375_000));
-        check_sum(12_500_000, 100, 1400, (2538207, 123_494, 12_375_000));
+        check_sum(12_500_000, 100, 1400, (3_062_812, 123_494, 12_375_000));
         // Headers of smaller packets than the budget counts are borrowed as well.
         check_sum(12_500_000, 80, 20, (3_046_875, 187_244, 12_375_000));
         check_sum(1_000, 80, 64, (123, 495, 990));

@@ -75,7 +75,7 @@ fn make_tree(network: &LabNetwork) {
         let mut tree = Desired::new(LinkShape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
         let rate = Rate::from_mbit(1);
         let (bucket, packet) = (Bytes::new(16_384), Bytes::new(1514));
-        tree.set_leaf(flow_class(0), Some(Framed { rate, budgeted: rate, peak: None, bucket, packet }));
+        tree.set_leaf(flow_class(0), Some(Framed { rate, charged: rate, peak: None, bucket, packet }));
         kernel.apply(index, &diff(&tree, &ObservedTree::default())).await.unwrap();
     };
     network.server.run(work).unwrap();

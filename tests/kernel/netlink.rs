@@ -81,7 +81,7 @@ fn tree(capacity: Rate) -> Desired {
     let (rate, packet) = (Rate::new(125_000), Bytes::new(1514));
     tree.set_leaf(
         flow_class(0),
-        Some(Framed { rate, budgeted: rate, peak: None, bucket: Bytes::new(10_000), packet }),
+        Some(Framed { rate, charged: rate, peak: None, bucket: Bytes::new(10_000), packet }),
     );
     tree
 }
@@ -232,7 +232,7 @@ fn the_leaves_of_a_whole_budget_stay_within_a_small_link() {
             for number in 0..4 {
                 tree.set_leaf(
                     flow_class(number),
-                    Some(Framed { rate, budgeted: rate, peak: None, bucket, packet }),
+                    Some(Framed { rate, charged: rate, peak: None, bucket, packet }),
                 );
             }
             netlink.apply(index, &diff(&tree, &ObservedTree::default())).await.unwrap();
