@@ -115,6 +115,12 @@ impl LabNetwork {
                 Ok(())
             })??;
         }
+        for (site, address, end) in [
+            (&server, (SERVER_V4, SERVER_V6), ("wire0", WIRE_TO_SERVER)),
+            (&client, (CLIENT_V4, CLIENT_V6), ("wire1", WIRE_TO_CLIENT)),
+        ] {
+            introduce((site, "eth0", address), (&wire, end.0, end.1))?;
+        }
         Ok(Self { server, client, _wire: wire })
     }
 }
@@ -228,6 +234,31 @@ async fn configure(netlink: &Netlink, index: u32, v4: Ipv4Addr, v6: Ipv6Addr) ->
     netlink.add_address(index, v4.into(), 24).await?;
     if has_ipv6() {
         netlink.add_address(index, v6.into(), 64).await?;
+    }
+    Ok(())
+}
+
+/// A host with an interface and its addresses.
+type End<'a> = (&'a Site, &'static str, (Ipv4Addr, Ipv6Addr));
+
+/// Makes the two ends of a pair know each other. The kernel's own question to the other end sometimes stays without an answer in
+/// a network that has just been made, and connections fail with EHOSTUNREACH after three seconds.
+fn introduce(one: End<'_>, other: End<'_>) -> Result<(), KernelFailure> {
+    for ((site, name, _), (far, far_name, (v4, v6))) in [(one, other), (other, one)] {
+        let link_address = far.run(async move {
+            let netlink = Netlink::open()?;
+            let link = netlink.link_by_name(far_name).await?;
+            netlink.link_address(link.index).await
+        })??;
+        site.run(async move {
+            let netlink = Netlink::open()?;
+            let link = netlink.link_by_name(name).await?;
+            netlink.add_neighbour(link.index, v4.into(), &link_address).await?;
+            match has_ipv6() {
+                true => netlink.add_neighbour(link.index, v6.into(), &link_address).await,
+                false => Ok(()),
+            }
+        })??;
     }
     Ok(())
 }

@@ -3,9 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::namespace::Namespace;
@@ -77,6 +80,45 @@ impl Netlink {
         let message = RouteNetlinkMessage::NewAddress(message);
         let object = format!("{address}/{prefix} on interface {index}");
         self.request(NetlinkRequest { call: "RTM_NEWADDR", object, message, kind: NetlinkRequestKind::Add })
+            .await
+            .map(drop)
+    }
+
+    /// The link address of an interface; empty for one that has none, or that is gone.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn link_address(&self, index: u32) -> Result<Vec<u8>, KernelFailure> {
+        let link = self.links().await?.find(|link| link.header.index == index);
+        let attributes = link.map(|link| link.attributes).unwrap_or_default();
+        let address = attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(address) => Some(address),
+            _ => None,
+        });
+        Ok(address.unwrap_or_default())
+    }
+
+    /// Names the link address of a neighbour for ever, so that no packet waits until the neighbour has answered.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_neighbour(
+        &self,
+        index: u32,
+        address: IpAddr,
+        link_address: &[u8],
+    ) -> Result<(), KernelFailure> {
+        let (family, destination) = match address {
+            IpAddr::V4(v4) => (AddressFamily::Inet, NeighbourAddress::Inet(v4)),
+            IpAddr::V6(v6) => (AddressFamily::Inet6, NeighbourAddress::Inet6(v6)),
+        };
+        let mut message = NeighbourMessage::default();
+        message.header.family = family;
+        message.header.ifindex = index;
+        message.header.state = NeighbourState::Permanent;
+        message.attributes.push(NeighbourAttribute::Destination(destination));
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(link_address.to_vec()));
+        let message = RouteNetlinkMessage::NewNeighbour(message);
+        let object = format!("neighbour {address} on interface {index}");
+        self.request(NetlinkRequest { call: "RTM_NEWNEIGH", object, message, kind: NetlinkRequestKind::Add })
             .await
             .map(drop)
     }
