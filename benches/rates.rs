@@ -20,6 +20,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -30,6 +31,8 @@ use gqos::connect::{Ask, Connection, DatagramConnection, Host};
 use gqos::lab::{CLIENT_V4, CLIENT_V6, LabNetwork, Site};
 use gqos::linux::socket;
 use gqos::policy::{Policy, Source};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FLOW: u16 = 5000;
@@ -178,6 +181,7 @@ fn measure(case: Case) -> (f64, u32) {
             Wire::Tcp(Box::new(connection))
         } else {
             let connection = connector.connect_udp(peer, &ask).await.unwrap();
+            hold_bursts(connection.socket());
             if case.receives {
                 connection.send(b"begin").await.unwrap();
             }
@@ -206,6 +210,7 @@ fn unshaped(case: Case) -> f64 {
         let any = if case.is_v6 { "[::]:0" } else { "0.0.0.0:0" };
         let socket = tokio::net::UdpSocket::bind(any).await.unwrap();
         socket.connect(peer).await.unwrap();
+        hold_bursts(&socket);
         if case.receives {
             socket.send(b"begin").await.unwrap();
         }
@@ -259,6 +264,12 @@ impl Wire {
         let _ = tokio::time::timeout_at(until.into(), all).await;
         Vec::new()
     }
+}
+
+/// Gives a datagram socket a receive buffer of several buckets. The default of 208 KiB holds a millisecond of 1 Gbit/s: of a reader
+/// that waits for a core for longer, the socket would drop what the classes have let through.
+fn hold_bursts(socket: &impl AsFd) {
+    setsockopt(socket, RcvBufForce, &(16 << 20)).unwrap();
 }
 
 /// Bytes per second of what arrived in a time after the warm-up: what came after the first arrival.
@@ -317,6 +328,7 @@ fn far_end(site: &Site, case: Case, stop: &Arc<AtomicBool>) -> JoinHandle<Arriva
             };
         }
         let socket = UdpSocket::bind(address).unwrap();
+        hold_bursts(&socket);
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         ready.send(()).unwrap();
         if !case.receives {
@@ -326,6 +338,8 @@ fn far_end(site: &Site, case: Case, stop: &Arc<AtomicBool>) -> JoinHandle<Arriva
         let (_, to) = socket.recv_from(&mut [0; 64]).unwrap();
         socket.connect(to).unwrap();
         let interval = Duration::from_secs_f64(DATAGRAM as f64 / (case.rate.get() as f64 * 1.5));
+        // A veth pair charges the sender's buffer with what waits in the receiver's classes.
+        setsockopt(&socket, SndBufForce, &(16 << 20)).unwrap();
         let (begun, mut due) = (Instant::now(), Duration::ZERO);
         send(&stop, || {
             while due < begun.elapsed() {
