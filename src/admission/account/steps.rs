@@ -1,9 +1,10 @@
 //! What changes from one moment to another, as steps: the largest of several reservations at each moment.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
+
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use super::window::Window;
 
@@ -21,7 +22,7 @@ pub(crate) struct TakenStep {
 /// largest amount has begun and has no end, and grows with the amounts that are larger and have an end or begin later.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Largest {
-    amounts: BTreeSet<SlotAmount>,
+    amounts: OrderedSet<SlotAmount>,
 }
 
 /// The amount of one slot, largest first.
@@ -51,7 +52,7 @@ impl Largest {
         let mut amounts = self.amounts.iter().copied().peekable();
         let mut one_more = with.filter(|with| with.amount.0 > 0).into_iter().peekable();
         let mut free = Gaps::from(now);
-        let mut steps = BTreeMap::new();
+        let mut steps = OrderedMap::new();
         while !free.is_empty() {
             let takes_one_more = match (one_more.peek(), amounts.peek()) {
                 (Some(one_more), Some(next)) => one_more < next,
@@ -81,11 +82,11 @@ impl SlotAmount {
 }
 
 /// Windows that nothing covers, by their starts.
-struct Gaps(BTreeMap<Moment, Option<Moment>>);
+struct Gaps(OrderedMap<Moment, Option<Moment>>);
 
 impl Gaps {
     fn from(start: Moment) -> Self {
-        Self(BTreeMap::from([(start, None)]))
+        Self(OrderedMap::from([(start, None)]))
     }
 
     fn is_empty(&self) -> bool {
@@ -191,7 +192,7 @@ fn from(window: Window, now: Moment) -> Window {
 
 /// The windows between all moments at which one of these begins or ends.
 fn pieces(windows: impl Iterator<Item = Window>) -> Vec<Window> {
-    let mut moments = BTreeSet::new();
+    let mut moments = OrderedSet::new();
     let mut lasts = false;
     for Window { start, end } in windows {
         moments.insert(start);

@@ -1,7 +1,7 @@
 //! Reads a TOML table key by key. A value that cannot be read is noted as a problem, and reading goes on.
+use crate::ordered::OrderedSet;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
@@ -450,7 +450,7 @@ fn thousandths(text: &str) -> Option<u64> {
 
 /// Names in the order in which they were read first: a key may be read in several ways.
 fn each_once<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
+    let mut seen = OrderedSet::new();
     names.iter().copied().filter(|name| seen.insert(*name)).collect()
 }
 
