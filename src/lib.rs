@@ -93,6 +93,7 @@ pub mod lab;
 #[cfg(feature = "host")]
 pub mod linux;
 pub mod manager;
+mod ordered;
 pub mod policy;
 #[cfg(feature = "proxy")]
 pub mod proxy;

@@ -1,6 +1,6 @@
 //! The envelopes of varlink: a call with its flags, and a reply or an error.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Serialize};
 
 use super::error::ControlError;
@@ -40,6 +40,13 @@ pub struct Reply {
     pub error: Option<String>,
 }
 
+/// An error as its text has it: the name first, with which the parameters are read at once.
+#[derive(Serialize)]
+struct NamedError<'a> {
+    error: &'a str,
+    parameters: &'a JsonText,
+}
+
 impl Call {
     /// A call of a request. One whose method gives a stream asks for it.
     pub fn new(request: &MethodCall) -> Self {
@@ -58,7 +65,7 @@ impl Call {
     ///
     /// - **Errors**: it is not a call in JSON.
     pub fn read(message: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(message)
+        serde_json::from_str(text(message)?)
     }
 
     /// Reads the parameters of the call.
@@ -115,7 +122,7 @@ impl Reply {
     ///
     /// - **Errors**: it is not a reply in JSON.
     pub fn read(message: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(message)
+        serde_json::from_str(text(message)?)
     }
 
     /// The parameters of an answer.
@@ -127,11 +134,15 @@ impl Reply {
             let unreadable = |error| ControlError::Unreadable { problem: problem(&error) };
             return parameters.read().map_err(unreadable);
         };
-        let parameters = parameters.value();
-        let error = serde_json::json!({ "error": name, "parameters": parameters });
-        let other = |_| ControlError::Unreadable { problem: format!("{name} {parameters}") };
-        Err(serde_json::from_value(error).unwrap_or_else(other))
+        let error = NamedError { error: &name, parameters: &parameters };
+        let other = |_| ControlError::Unreadable { problem: format!("{name} {}", parameters.as_str()) };
+        Err(JsonText::of(&error).and_then(|error| error.read()).unwrap_or_else(other))
     }
+}
+
+/// A message as text, which all JSON is.
+fn text(message: &[u8]) -> serde_json::Result<&str> {
+    std::str::from_utf8(message).map_err(Error::custom)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
+use super::fields::{MissingField, required};
 use crate::admission::Refusal;
 use crate::failure::KernelFailure;
 
@@ -11,7 +12,7 @@ use crate::failure::KernelFailure;
 ///
 /// - **JSON**: `{"error": "org.gqos.UnknownId", "parameters": {"id": "v1"}}`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
-#[serde(tag = "error", content = "parameters")]
+#[serde(tag = "error", content = "parameters", try_from = "WrittenError")]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that their names describe")]
 pub enum ControlError {
@@ -107,6 +108,97 @@ pub enum ControlError {
     Unreadable { problem: String },
 }
 
+/// A [`ControlError`] as JSON has it, with the parameters of all errors: one type to read in place of one for each error.
+#[derive(Deserialize)]
+struct WrittenError {
+    error: String,
+    #[serde(default)]
+    parameters: ErrorParameters,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorParameters {
+    interface: Option<String>,
+    method: Option<String>,
+    parameter: Option<String>,
+    id: Option<String>,
+    field: Option<String>,
+    bytes: Option<usize>,
+    most: Option<usize>,
+    uid: Option<u32>,
+    flows: Option<usize>,
+    most_a_second: Option<u32>,
+    retry_after_us: Option<u64>,
+    limit: Option<usize>,
+    connections: Option<usize>,
+    problem: Option<String>,
+    failure: Option<KernelFailure>,
+    problems: Option<Vec<ReportedProblem>>,
+    part: Option<String>,
+    refusal: Option<Refusal>,
+}
+
+/// Why JSON is no [`ControlError`].
+#[derive(Debug, thiserror::Error)]
+enum NotAnError {
+    #[error("no error {0:?}")]
+    Unknown(String),
+    #[error(transparent)]
+    Missing(#[from] MissingField),
+}
+
+impl TryFrom<WrittenError> for ControlError {
+    type Error = NotAnError;
+
+    fn try_from(WrittenError { error, parameters: of }: WrittenError) -> Result<Self, NotAnError> {
+        Ok(match error.as_str() {
+            "org.varlink.service.InterfaceNotFound" => {
+                Self::InterfaceNotFound { interface: required(of.interface, "interface")? }
+            }
+            "org.varlink.service.MethodNotFound" => {
+                Self::MethodNotFound { method: required(of.method, "method")? }
+            }
+            "org.varlink.service.MethodNotImplemented" => {
+                Self::MethodNotImplemented { method: required(of.method, "method")? }
+            }
+            "org.varlink.service.InvalidParameter" => {
+                Self::InvalidParameter { parameter: required(of.parameter, "parameter")? }
+            }
+            "org.varlink.service.ExpectedMore" => Self::ExpectedMore {},
+            "org.gqos.NotPermitted" => Self::NotPermitted { method: required(of.method, "method")? },
+            "org.gqos.UnknownId" => Self::UnknownId { id: required(of.id, "id")? },
+            "org.gqos.NotWaiting" => Self::NotWaiting { id: required(of.id, "id")? },
+            "org.gqos.LongName" => Self::LongName {
+                field: required(of.field, "field")?,
+                bytes: required(of.bytes, "bytes")?,
+                most: required(of.most, "most")?,
+            },
+            "org.gqos.TooManyFlows" => {
+                Self::TooManyFlows { uid: required(of.uid, "uid")?, flows: required(of.flows, "flows")? }
+            }
+            "org.gqos.TooManyCalls" => Self::TooManyCalls {
+                uid: required(of.uid, "uid")?,
+                most_a_second: required(of.most_a_second, "most_a_second")?,
+                retry_after_us: required(of.retry_after_us, "retry_after_us")?,
+            },
+            "org.gqos.TooManyRequests" => Self::TooManyRequests { limit: required(of.limit, "limit")? },
+            "org.gqos.TooManyConnections" => {
+                Self::TooManyConnections { connections: required(of.connections, "connections")? }
+            }
+            "org.gqos.Draining" => Self::Draining {},
+            "org.gqos.Descriptor" => Self::Descriptor { problem: required(of.problem, "problem")? },
+            "org.gqos.Kernel" => Self::Kernel { failure: required(of.failure, "failure")? },
+            "org.gqos.InvalidPolicy" => Self::InvalidPolicy { problems: required(of.problems, "problems")? },
+            "org.gqos.UnsupportedPolicy" => Self::UnsupportedPolicy { part: required(of.part, "part")? },
+            "org.gqos.Faulted" => Self::Faulted { refusal: required(of.refusal, "refusal")? },
+            "org.gqos.Stopped" => Self::Stopped {},
+            "org.gqos.Unreadable" => Self::Unreadable { problem: required(of.problem, "problem")? },
+            _ => return Err(NotAnError::Unknown(error)),
+        })
+    }
+}
+
 /// A problem of a policy, as `gqos check` reports it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReportedProblem {
@@ -150,6 +242,79 @@ fn first_of(problems: &[ReportedProblem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Cause;
+
+    /// The parameters of any error may stand before its name.
+    #[track_caller]
+    fn check(name: &str, parameters: &str, expected: ControlError) {
+        let text = format!(r#"{{"error":"{name}","parameters":{parameters}}}"#);
+        assert_eq!(serde_json::to_string(&expected).unwrap(), text);
+        assert_eq!(serde_json::from_str::<ControlError>(&text).unwrap(), expected, "{text}");
+        let text = format!(r#"{{"parameters":{parameters},"error":"{name}"}}"#);
+        assert_eq!(serde_json::from_str::<ControlError>(&text).unwrap(), expected, "{text}");
+    }
+
+    #[test]
+    fn every_error_reads_back() {
+        let text = || "v1".to_owned();
+        let named = |name: &str| format!("org.varlink.service.{name}");
+        check(
+            &named("InterfaceNotFound"),
+            r#"{"interface":"v1"}"#,
+            ControlError::InterfaceNotFound { interface: text() },
+        );
+        check(
+            &named("MethodNotFound"),
+            r#"{"method":"v1"}"#,
+            ControlError::MethodNotFound { method: text() },
+        );
+        let method = ControlError::MethodNotImplemented { method: text() };
+        check(&named("MethodNotImplemented"), r#"{"method":"v1"}"#, method);
+        let parameter = ControlError::InvalidParameter { parameter: text() };
+        check(&named("InvalidParameter"), r#"{"parameter":"v1"}"#, parameter);
+        check(&named("ExpectedMore"), "{}", ControlError::ExpectedMore {});
+        check("org.gqos.NotPermitted", r#"{"method":"v1"}"#, ControlError::NotPermitted { method: text() });
+        check("org.gqos.UnknownId", r#"{"id":"v1"}"#, ControlError::UnknownId { id: text() });
+        check("org.gqos.NotWaiting", r#"{"id":"v1"}"#, ControlError::NotWaiting { id: text() });
+        let long = ControlError::LongName { field: text(), bytes: 5, most: 4 };
+        check("org.gqos.LongName", r#"{"field":"v1","bytes":5,"most":4}"#, long);
+        let flows = ControlError::TooManyFlows { uid: 7, flows: 9 };
+        check("org.gqos.TooManyFlows", r#"{"uid":7,"flows":9}"#, flows);
+        let calls = ControlError::TooManyCalls { uid: 7, most_a_second: 9, retry_after_us: 3 };
+        check("org.gqos.TooManyCalls", r#"{"uid":7,"most_a_second":9,"retry_after_us":3}"#, calls);
+        check("org.gqos.TooManyRequests", r#"{"limit":9}"#, ControlError::TooManyRequests { limit: 9 });
+        let connections = ControlError::TooManyConnections { connections: 9 };
+        check("org.gqos.TooManyConnections", r#"{"connections":9}"#, connections);
+        check("org.gqos.Draining", "{}", ControlError::Draining {});
+        check("org.gqos.Descriptor", r#"{"problem":"v1"}"#, ControlError::Descriptor { problem: text() });
+        let cause = Cause::Timeout { after: std::time::Duration::from_secs(1) };
+        let failure = KernelFailure { call: "RTM_NEWTCLASS".into(), object: "eth0".into(), cause };
+        let kernel = serde_json::to_string(&failure).unwrap();
+        check("org.gqos.Kernel", &format!(r#"{{"failure":{kernel}}}"#), ControlError::Kernel { failure });
+        check(
+            "org.gqos.InvalidPolicy",
+            r#"{"problems":[]}"#,
+            ControlError::InvalidPolicy { problems: vec![] },
+        );
+        check(
+            "org.gqos.UnsupportedPolicy",
+            r#"{"part":"v1"}"#,
+            ControlError::UnsupportedPolicy { part: text() },
+        );
+        let refusal = Refusal::UnknownClass { class: text() };
+        let faulted = ControlError::Faulted { refusal };
+        check("org.gqos.Faulted", r#"{"refusal":{"unknown_class":{"class":"v1"}}}"#, faulted);
+        check("org.gqos.Stopped", "{}", ControlError::Stopped {});
+        check("org.gqos.Unreadable", r#"{"problem":"v1"}"#, ControlError::Unreadable { problem: text() });
+        for (text, problem) in [
+            (r#"{"error":"org.gqos.UnknownId","parameters":{}}"#, "missing field `id`"),
+            (r#"{"error":"org.gqos.Unheard","parameters":{}}"#, "no error \"org.gqos.Unheard\""),
+            (r#"{"parameters":{}}"#, "missing field `error` at line 1 column 17"),
+        ] {
+            let read = serde_json::from_str::<ControlError>(text);
+            assert_eq!(read.unwrap_err().to_string(), problem, "{text}");
+        }
+    }
 
     #[test]
     fn an_invalid_policy_shows_its_first_problem_and_counts_the_others() {

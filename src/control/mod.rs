@@ -28,6 +28,7 @@
 mod decided;
 mod envelope;
 mod error;
+mod fields;
 mod frame;
 mod json_text;
 pub mod limits;

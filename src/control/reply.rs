@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::decided::DecisionDetails;
+use super::fields::{MissingField, required};
 use crate::admission::{GroupDifference, NotProgrammed, Reason, Totals};
 use crate::manager::{Admitted, Lost};
 use crate::tc::Handle;
@@ -15,7 +16,7 @@ use crate::tc::Handle;
 ///
 /// - **JSON**: `{"notice": "lost", "lost": {"id": "v1", "interface": "eth0", "why": "shed"}}`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "notice", rename_all = "snake_case")]
+#[serde(tag = "notice", rename_all = "snake_case", try_from = "WrittenNotice")]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that their names describe")]
 pub enum ClientNotice {
@@ -48,6 +49,54 @@ pub enum ClientNotice {
     Capacity { id: String },
     /// More is reserved on an interface than it carries, or no longer.
     Overcommitted { interface: String, over: bool },
+}
+
+/// A [`ClientNotice`] as JSON has it, with the fields of all notices.
+#[derive(Deserialize)]
+struct WrittenNotice {
+    notice: NoticeName,
+    policy: Option<String>,
+    lost: Option<Lost>,
+    id: Option<String>,
+    details: Option<Box<DecisionDetails>>,
+    admitted: Option<Box<Admitted>>,
+    interface: Option<String>,
+    over: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum NoticeName {
+    Listening,
+    Degrade,
+    Lost,
+    Begun,
+    Moved,
+    Capacity,
+    Overcommitted,
+}
+
+impl TryFrom<WrittenNotice> for ClientNotice {
+    type Error = MissingField;
+
+    fn try_from(written: WrittenNotice) -> Result<Self, MissingField> {
+        let WrittenNotice { notice, policy, lost, id, details, admitted, interface, over } = written;
+        let (id, admitted) = (required(id, "id"), required(admitted, "admitted"));
+        Ok(match notice {
+            NoticeName::Listening => Self::Listening {},
+            NoticeName::Degrade => Self::Degrade { policy },
+            NoticeName::Lost => Self::Lost { lost: required(lost, "lost")? },
+            NoticeName::Begun => Self::Begun { id: id?, admitted: admitted? },
+            NoticeName::Moved => {
+                Self::Moved { id: id?, details: required(details, "details")?, admitted: admitted? }
+            }
+            NoticeName::Capacity => Self::Capacity { id: id? },
+            NoticeName::Overcommitted => Self::Overcommitted {
+                interface: required(interface, "interface")?,
+                over: required(over, "over")?,
+            },
+        })
+    }
 }
 
 /// What the daemon did with a socket.

@@ -3,8 +3,6 @@
 //! The trees stay as they are until every reservation is granted again, each with the class that it had. Then they are
 //! compared with what is desired: classes that nothing has any more are deleted, and the others are not touched.
 
-use std::collections::BTreeSet;
-
 use tokio::sync::oneshot;
 
 use super::core::{Caller, Core};
@@ -14,6 +12,7 @@ use super::reservation::{Granted, ReserveReply};
 use crate::admission::{Ladder, Operation};
 use crate::failure::KernelFailure;
 use crate::manager::Input;
+use crate::ordered::OrderedSet;
 
 impl Driver {
     /// Prepares the interfaces of these names, and those of the reservations: there trees that an ended process has left are
@@ -22,13 +21,13 @@ impl Driver {
     /// - **Errors**: the kernel's. What was prepared before is taken back where there are no reservations.
     pub(super) async fn prepare_all(
         &mut self,
-        mut names: BTreeSet<String>,
+        mut names: OrderedSet<String>,
         kept: &KeptReservations,
     ) -> Result<(), KernelFailure> {
         self.keeps_trees = !kept.flows.is_empty();
         names.extend(kept.flows.iter().map(|flow| flow.interface.clone()));
         names.extend(kept.groups.iter().map(|group| group.interface.clone()));
-        let mut prepared = BTreeSet::new();
+        let mut prepared = OrderedSet::new();
         while let Some(name) = names.pop_first() {
             self.prepare(&name).await?;
             if self.keeps_trees {

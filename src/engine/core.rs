@@ -4,7 +4,7 @@
 //! a request that needs no kernel change completes on the caller's thread. What needs the kernel, or may block a
 //! callback, goes to the outbox and from there to the engine's task.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::{Both, Bytes, Moment};
@@ -24,6 +24,7 @@ use super::watches::{PeerReport, Watches};
 use crate::admission::{Decision, Operation, PeerState, Refusal};
 use crate::linux::RouteQuery;
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
+use crate::ordered::OrderedMap;
 use crate::policy::Policy;
 use crate::tc::{Change, Handle};
 use crate::telemetry::Recorded;
@@ -35,7 +36,7 @@ pub(super) struct Core {
     pub(super) manager: Manager,
     guard: Guard,
     pub(super) clock: ManagerClock,
-    pub(super) callers: BTreeMap<RequestId, Caller>,
+    pub(super) callers: OrderedMap<RequestId, Caller>,
     pub(super) last_request: u64,
     pub(super) reservations: HashMap<String, Weak<ReservationState>>,
     waiters: WaitingFlows,
@@ -139,7 +140,7 @@ impl Core {
             manager: Manager::new(Arc::clone(policy)),
             guard: Guard::new(Manager::handle),
             clock: ManagerClock::start(),
-            callers: BTreeMap::new(),
+            callers: OrderedMap::new(),
             last_request: 0,
             reservations: HashMap::new(),
             waiters,
@@ -271,7 +272,7 @@ impl Core {
             self.waiters.notify_all();
         }
         let refusal = Refusal::ManagerFault { fault: text, admission_stopped: is_stopped };
-        let waiting = if is_stopped { std::mem::take(&mut self.callers) } else { BTreeMap::new() };
+        let waiting = if is_stopped { std::mem::take(&mut self.callers) } else { OrderedMap::new() };
         let caller = request.and_then(|request| self.callers.remove(&request));
         for caller in caller.into_iter().chain(waiting.into_values()) {
             match caller {

@@ -3,7 +3,6 @@
 //! The task never waits for one interface while another has work: calls to the kernel run beside each other, one for
 //! each interface, and what an interface has to wait for waits in its queue.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,6 +35,7 @@ use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, RouteEvents};
 use crate::manager::{ChangeId, Input};
+use crate::ordered::OrderedMap;
 use crate::tc::{Change, ForeignRoot, Handle, ObservedTree, ReceivingState};
 
 /// The state of the engine's task.
@@ -49,13 +49,13 @@ pub(super) struct Driver {
     /// The calls to the kernel that are under way.
     pub(super) calls: FuturesUnordered<PendingKernelCall>,
     /// By the numbers of the interfaces.
-    pub(super) claims: BTreeMap<u32, Claim>,
+    pub(super) claims: OrderedMap<u32, Claim>,
     /// The foreign trees in whose place those of gqos are, by the numbers of the interfaces.
-    pub(super) taken_over: BTreeMap<u32, TakenOver>,
+    pub(super) taken_over: OrderedMap<u32, TakenOver>,
     /// Interfaces that are down, with what they carried before.
-    pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
+    pub(super) down: OrderedMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
-    pub(super) meters: BTreeMap<String, InterfaceMeter>,
+    pub(super) meters: OrderedMap<String, InterfaceMeter>,
     pub(super) is_shut_down: bool,
     /// Whether the routes of the flows are being looked up.
     pub(super) is_looking_up: bool,
@@ -65,9 +65,9 @@ pub(super) struct Driver {
     process: u32,
     pub(super) upkeep: Upkeep,
     /// What classes had counted when they became a flow's, by interface; nothing for a class that was added for it.
-    pub(super) counts: BTreeMap<(u32, Handle), KernelClassCounters>,
+    pub(super) counts: OrderedMap<(u32, Handle), KernelClassCounters>,
     /// The ifbs for what interfaces receive, by the numbers of the interfaces.
-    pub(super) receivers: BTreeMap<u32, Receiver>,
+    pub(super) receivers: OrderedMap<u32, Receiver>,
 }
 
 pub(super) type PendingKernelCall = Pin<Box<dyn Future<Output = Returned> + Send>>;
@@ -127,7 +127,7 @@ pub(super) enum Returned {
         reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>,
     },
     /// The kernel has answered a change of an ifb's tree.
-    IfbChanged(ChangedIfb),
+    IfbChanged(Box<ChangedIfb>),
     /// An ifb was compared.
     ReceiverObserved {
         index: u32,
@@ -165,17 +165,17 @@ impl Driver {
             commands,
             queues: InterfaceQueues::default(),
             calls: FuturesUnordered::new(),
-            claims: BTreeMap::new(),
-            taken_over: BTreeMap::new(),
-            down: BTreeMap::new(),
-            meters: BTreeMap::new(),
+            claims: OrderedMap::new(),
+            taken_over: OrderedMap::new(),
+            down: OrderedMap::new(),
+            meters: OrderedMap::new(),
             is_shut_down: false,
             is_looking_up: false,
             keeps_trees: false,
             process: std::process::id(),
             upkeep: Upkeep::default(),
-            counts: BTreeMap::new(),
-            receivers: BTreeMap::new(),
+            counts: OrderedMap::new(),
+            receivers: OrderedMap::new(),
         }
     }
 
@@ -371,7 +371,7 @@ impl Driver {
             }
             Returned::Reported { index, part, counts, reply } => self.reported(index, part, counts, reply),
             Returned::ReceiverObserved { index, state } => self.receiver_observed(index, state),
-            Returned::IfbChanged(changed) => self.ifb_changed(changed),
+            Returned::IfbChanged(changed) => self.ifb_changed(*changed),
             Returned::Uprooted(uprooted) => self.interface_uprooted(uprooted),
             Returned::Routed(found) => self.routed(found),
             Returned::Collected => {}

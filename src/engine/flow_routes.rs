@@ -1,6 +1,6 @@
 //! The routes of admitted flows: what the kernel is asked again once routes have changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,10 +10,11 @@ use super::error::EngineError;
 use crate::failure::KernelFailure;
 use crate::linux::{Link, RouteQuery};
 use crate::manager::Answer;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// The packets of each flow whose route is looked up again. Bounded by the reservations.
 #[derive(Default)]
-pub(super) struct FlowRoutes(BTreeMap<String, FlowRoute>);
+pub(super) struct FlowRoutes(OrderedMap<String, FlowRoute>);
 
 struct FlowRoute {
     query: RouteQuery,
@@ -30,7 +31,7 @@ pub(super) struct FoundRoutes {
     /// The links, with what was asked and the flows whose packets leave by them.
     pub(super) links: Vec<(RouteQuery, Vec<String>, Result<Link, KernelFailure>)>,
     /// The links that carried nothing any more when the look-up began, by number.
-    pub(super) down: BTreeSet<u32>,
+    pub(super) down: OrderedSet<u32>,
 }
 
 /// How long a flow keeps its reservation without a route: routing daemons and DHCP clients withdraw routes and addresses that

@@ -1,7 +1,6 @@
 //! What a reservation would be answered, for those that ask without reserving: an interface that nothing has been reserved on
 //! is judged as its first flow would be.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::handle::Engine;
 use super::local::LocalEngine;
 use crate::admission::{Decision, Operation, Refusal, Request};
 use crate::manager::DryRun;
+use crate::ordered::OrderedSet;
 use crate::policy::Policy;
 
 /// What a request would be answered.
@@ -73,13 +73,13 @@ impl LocalEngine {
     /// is among them only if the policy names it: nothing leaves by it.
     ///
     /// - **Errors**: the kernel's.
-    pub(crate) async fn likely_interfaces(&self) -> Result<BTreeSet<String>, EngineError> {
+    pub(crate) async fn likely_interfaces(&self) -> Result<OrderedSet<String>, EngineError> {
         let (policy, seen) = {
             let core = lock(self.core());
             (Arc::clone(core.manager.ledger().policy()), core.manager.interfaces())
         };
         let seen = seen.into_iter().map(|(name, _)| name).filter(|name| name != LOOPBACK);
-        let mut interfaces: BTreeSet<_> = seen.collect();
+        let mut interfaces: OrderedSet<_> = seen.collect();
         for named in policy.interfaces.keys() {
             if self.kernel.link(named).await?.is_some() {
                 interfaces.insert(named.clone());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use flowspec::{Micros, Moment, Rate};
 
+use crate::ordered::OrderedMap;
 use crate::tc::Handle;
 
 /// The counts of one interface, as they were last read.
@@ -11,9 +12,9 @@ use crate::tc::Handle;
 pub(super) struct InterfaceMeter {
     /// When that was.
     read: Option<Moment>,
-    sent: BTreeMap<Handle, u64>,
+    sent: OrderedMap<Handle, u64>,
     /// Bytes of flows that have ended since; nothing where one's are not known.
-    ended: BTreeMap<String, Option<u64>>,
+    ended: OrderedMap<String, Option<u64>>,
 }
 
 impl InterfaceMeter {
@@ -25,7 +26,7 @@ impl InterfaceMeter {
             None => self.sent.remove(&handle),
         };
         let before = before.unwrap_or(0);
-        let sum = self.ended.entry(class.to_owned()).or_insert(Some(0));
+        let sum = self.ended.entry(class.to_owned()).or_insert_with(|| Some(0));
         *sum = (*sum).zip(sent).map(|(sum, sent)| sum + sent.saturating_sub(before));
     }
 
@@ -39,7 +40,7 @@ impl InterfaceMeter {
     pub(super) fn read(
         &mut self,
         classes: &BTreeMap<String, Vec<Handle>>,
-        sent: &BTreeMap<Handle, u64>,
+        sent: &OrderedMap<Handle, u64>,
         now: Moment,
     ) -> Vec<(String, Micros, Rate)> {
         let before = std::mem::replace(&mut self.sent, sent.clone());
@@ -75,24 +76,24 @@ mod tests {
         let at = |second: u64| Moment::from_micros(second * 1_000_000);
         let second = Micros::new(1_000_000);
         assert!(
-            meter.read(&classes, &BTreeMap::from([(a, 1_000), (b, 0)]), at(0)).is_empty(),
+            meter.read(&classes, &OrderedMap::from([(a, 1_000), (b, 0)]), at(0)).is_empty(),
             "the first time"
         );
-        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 500)]), at(1));
+        let read = meter.read(&classes, &OrderedMap::from([(a, 1_500), (b, 500)]), at(1));
         assert_eq!(read, [("voice".to_owned(), second, Rate::new(1_001))]);
         // One ends with its bytes known, another begins under its number.
         meter.ended("voice", b, Some(800));
         meter.added(b);
-        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), at(2));
+        let read = meter.read(&classes, &OrderedMap::from([(a, 1_500), (b, 100)]), at(2));
         assert_eq!(read, [("voice".to_owned(), second, Rate::new(401))]);
         // One ends, and another begins in its class.
         meter.ended("voice", a, Some(1_700));
-        let read = meter.read(&classes, &BTreeMap::from([(a, 1_900), (b, 100)]), at(3));
+        let read = meter.read(&classes, &OrderedMap::from([(a, 1_900), (b, 100)]), at(3));
         assert_eq!(read, [("voice".to_owned(), second, Rate::new(401))]);
         // The bytes of a flow that ended are not known: this interval gives no measurement.
         meter.ended("voice", b, None);
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_900), (b, 0)]), at(4)).is_empty());
+        assert!(meter.read(&classes, &OrderedMap::from([(a, 1_900), (b, 0)]), at(4)).is_empty());
         // Neither does an interval at whose end the kernel does not show a class.
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_900)]), at(5)).is_empty());
+        assert!(meter.read(&classes, &OrderedMap::from([(a, 1_900)]), at(5)).is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! the kernel one at a time as the manager ordered them, and a job runs once all changes before it are applied. Other
 //! interfaces do not wait for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +23,7 @@ use crate::failure::KernelFailure;
 use crate::kernel::KernelClass;
 use crate::linux::Link;
 use crate::manager::{Answer, ChangeId};
+use crate::ordered::OrderedMap;
 use crate::tc::{Arriving, Change};
 
 /// The most requests that are queued, for the engine's task and again for each interface whose kernel changes are
@@ -194,7 +195,7 @@ impl Inbox {
 
 /// The busy interfaces, by their numbers.
 #[derive(Default)]
-pub(super) struct InterfaceQueues(BTreeMap<u32, InterfaceQueue>);
+pub(super) struct InterfaceQueues(OrderedMap<u32, InterfaceQueue>);
 
 #[derive(Default)]
 struct InterfaceQueue {

@@ -1,6 +1,5 @@
 //! The classes of one interface's ifb, as the engine knows them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flowspec::Errno;
@@ -12,6 +11,7 @@ use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::kernel::KernelClass;
 use crate::linux::{ClassState, ReceivingLinks};
+use crate::ordered::OrderedMap;
 use crate::tc::{
     Arriving, Desired, ForeignRoot, Framed, Handle, LARGEST_FLOW_CLASSES, LinkShape, PlacedFilter,
     ReceivingChange, flow_class,
@@ -28,7 +28,7 @@ pub(super) struct Receiver {
     /// Why the kernel does not have it at present.
     pub(super) lacking: Option<NotProgrammed>,
     /// The flows with a class.
-    pub(super) flows: BTreeMap<String, ReceivingFlow>,
+    pub(super) flows: OrderedMap<String, ReceivingFlow>,
     /// How often its time was doubled, since the kernel was too slow to set it up.
     late: u32,
 }
@@ -73,7 +73,7 @@ pub(super) struct ChangedIfb {
 impl Receiver {
     pub(super) fn new(shape: LinkShape) -> Self {
         let tree = Desired::new(shape);
-        Self { ifb: 0, tree, wanted: shape, lacking: None, flows: BTreeMap::new(), late: 0 }
+        Self { ifb: 0, tree, wanted: shape, lacking: None, flows: OrderedMap::new(), late: 0 }
     }
 
     /// How long the kernel may take for this many operations on it. What is given up begins anew: a kernel that is too slow

@@ -175,7 +175,7 @@ impl Driver {
         self.calls.push(Box::pin(async move {
             let result = call.await.unwrap_or_else(|failure| Err(NoReceiver::Failed(failure)));
             let result = result.map_err(NotProgrammed::from);
-            Returned::IfbChanged(ChangedIfb { index, result, wanted, is_new, joins })
+            Returned::IfbChanged(Box::new(ChangedIfb { index, result, wanted, is_new, joins }))
         }));
     }
 
@@ -226,7 +226,7 @@ impl Driver {
 
     /// Deletes every ifb.
     pub(super) async fn stop_receiving(&mut self) {
-        for index in std::mem::take(&mut self.receivers).into_keys() {
+        for (index, _) in std::mem::take(&mut self.receivers) {
             // One that the kernel keeps is deleted by the next engine.
             let _ = self.kernel.tear_down_receiving(index).await;
         }

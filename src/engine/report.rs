@@ -9,6 +9,7 @@ use super::drain::KernelClassCounters;
 use crate::admission::NotProgrammed;
 use crate::linux::ClassState;
 use crate::manager::{FlowsOfClass, Status};
+use crate::ordered::OrderedMap;
 use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, LINK_HEADER, is_idle};
 
 /// The state of an interface, with what the kernel counts.
@@ -108,7 +109,7 @@ pub(super) struct ReportPart {
     /// The flows of its classes.
     pub(super) flows: BTreeMap<Handle, FlowsOfClass>,
     /// What the classes had counted when they became a flow's.
-    pub(super) before: BTreeMap<Handle, KernelClassCounters>,
+    pub(super) before: OrderedMap<Handle, KernelClassCounters>,
 }
 
 impl ReportPart {

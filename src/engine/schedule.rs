@@ -1,12 +1,12 @@
 //! What is to be done again, and when: sooner at first, and less often the more often it is needed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::clock;
 use crate::linux::LinkState;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// What is compared and looked at next, and what the kernel has reported of links.
 #[derive(Default)]
@@ -21,17 +21,17 @@ pub(super) struct Upkeep {
     pub(super) routes: Schedule<()>,
     /// Links that carry nothing any more, by number: the flows that leave by others now go there before the rest is shed, after
     /// the next look-up of routes.
-    pub(super) down: BTreeSet<u32>,
+    pub(super) down: OrderedSet<u32>,
     /// The interfaces that are read while nothing else is asked of the kernel for them, by number.
-    pub(super) beside: BTreeSet<u32>,
+    pub(super) beside: OrderedSet<u32>,
     /// The links as they were reported last, by number.
-    pub(super) links: BTreeMap<u32, LinkState>,
+    pub(super) links: OrderedMap<u32, LinkState>,
 }
 
 /// What is due for each key.
 pub(super) struct Schedule<K> {
-    due: BTreeMap<K, Instant>,
-    pauses: BTreeMap<K, Pause>,
+    due: OrderedMap<K, Instant>,
+    pauses: OrderedMap<K, Pause>,
 }
 
 /// The time between two occasions.
@@ -55,7 +55,7 @@ impl Upkeep {
 
 impl<K> Default for Schedule<K> {
     fn default() -> Self {
-        Self { due: BTreeMap::new(), pauses: BTreeMap::new() }
+        Self { due: OrderedMap::new(), pauses: OrderedMap::new() }
     }
 }
 
@@ -67,14 +67,14 @@ impl<K: Clone + Ord> Schedule<K> {
         if let Some(Pause { last, length }) = self.pauses.get(key) {
             at = at.max(*last + (*length).min(most));
         }
-        let due = self.due.entry(key.clone()).or_insert(at);
+        let due = self.due.entry(key.clone()).or_insert_with(|| at);
         *due = at.min(*due);
     }
 
     /// It was needed now: the next pause is longer.
     pub(super) fn needed(&mut self, key: &K) {
         let now = clock::now();
-        let pause = self.pauses.entry(key.clone()).or_insert(Pause { last: now, length: FIRST });
+        let pause = self.pauses.entry(key.clone()).or_insert_with(|| Pause { last: now, length: FIRST });
         pause.length = match now.duration_since(pause.last) > pause.length + CALM {
             true => FIRST,
             false => pause.length.saturating_mul(2).min(Duration::from_secs(60)),

@@ -3,7 +3,6 @@
 //! A tree that may differ from the desired one is read and compared, and the manager repairs it. A link that may have
 //! changed is looked at again.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::linux::{Link, LinkEvent, LinkState};
 use crate::manager::{Input, Root};
+use crate::ordered::OrderedSet;
 use crate::tc::{Desired, ForeignRoot, ObservedTree};
 
 /// The kernel reports the single steps of a change: the tree is compared once they have come.
@@ -129,7 +129,7 @@ impl Driver {
             LinkEvent::Changed(state) => self.link_is(state),
             LinkEvent::Gone { index } => self.link_gone(index),
             LinkEvent::All(states) => {
-                let there: BTreeSet<u32> = states.iter().map(|state| state.index).collect();
+                let there: OrderedSet<u32> = states.iter().map(|state| state.index).collect();
                 let known = self.core().manager.interfaces();
                 for (_, index) in &known {
                     match there.contains(index) {

@@ -1,6 +1,5 @@
 //! The sockets of reserved flows, looked at by one timer for all of them.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::peer::PeerSocket;
 use super::reservation::ReservationState;
 use crate::linux::peer::PeerOptions;
 use crate::manager::Loss;
+use crate::ordered::OrderedMap;
 use crate::policy::{PeerTimeouts, Timeout};
 
 /// The sockets that are watched, shared by the engine's task and its clients. Bounded by the reservations.
@@ -28,7 +28,7 @@ pub(super) struct Watches {
 #[derive(Default)]
 struct WatchTable {
     /// By the number of the reservation's state.
-    watches: BTreeMap<usize, Arc<SocketWatch>>,
+    watches: OrderedMap<usize, Arc<SocketWatch>>,
     /// The last that was looked at in this round.
     cursor: Option<usize>,
     /// When the engine's task looks next; `None` while nothing is watched.

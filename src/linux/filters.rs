@@ -1,7 +1,5 @@
 //! Filters of an interface: what other programs do to packets before they reach a class.
 
-use std::collections::BTreeSet;
-
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcMessage};
 
@@ -9,6 +7,7 @@ use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{handle_of, header, kind, options};
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
+use crate::ordered::OrderedSet;
 use crate::tc::{Filter, FilterPlace, Handle, ObservedFilter};
 
 /// A filter on what leaves an interface.
@@ -48,7 +47,7 @@ impl Netlink {
                 RouteNetlinkMessage::NewTrafficFilter(message) => observed(message),
                 _ => None,
             });
-            Ok(filters.take(MOST_OBSERVED).collect::<BTreeSet<_>>().into_iter().collect())
+            Ok(filters.take(MOST_OBSERVED).collect::<OrderedSet<_>>().into_iter().collect())
         })
         .await
     }

@@ -48,7 +48,7 @@ pub(super) fn kind(message: &LinkMessage) -> Option<String> {
 
 /// Whether a link is in a VRF, which the kernel names as its master.
 fn is_in_vrf(message: &LinkMessage) -> bool {
-    infos(message).any(|info| *info == LinkInfo::PortKind(InfoPortKind::Vrf))
+    infos(message).any(|info| matches!(info, LinkInfo::PortKind(InfoPortKind::Vrf)))
 }
 
 /// Whether a link is a VRF.

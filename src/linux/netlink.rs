@@ -1,6 +1,5 @@
 //! The connection to rtnetlink: a request goes out, its answers come back or a failure that names it.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::serve::{Queued, Serve};
 use super::transport::{Faults, RouteSocket};
 use crate::failure::{AnswerProblem, Cause, KernelCall, KernelFailure};
+use crate::ordered::OrderedMap;
 
 /// A connection to the kernel's routing and traffic control.
 ///
@@ -434,7 +434,7 @@ async fn collect_all(
 ) -> Vec<RequestOutcome> {
     let mut answers = std::pin::pin!(answers);
     // By number, which grows from one request to the next.
-    let (mut objects, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
+    let (mut objects, mut outcomes) = (OrderedMap::new(), OrderedMap::new());
     while let Some(answer) = answers.next().await {
         let number = answer.header.sequence_number;
         let outcome = match answer.payload {

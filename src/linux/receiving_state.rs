@@ -1,7 +1,5 @@
 //! What the kernel has of what an interface receives, compared with what it is to have.
 
-use std::collections::BTreeSet;
-
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 use super::netlink::Netlink;
@@ -10,6 +8,7 @@ use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{handle_of, header, kind, options};
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::kernel::{Difference, Differences};
+use crate::ordered::OrderedSet;
 use crate::tc::{
     Desired, FILTER_PRIORITY, Filter, ForeignRoot, Handle, INGRESS, INGRESS_QDISC, PlacedFilter, Queue,
     ROOT_QDISC, ReceivingState, diff, flow_tables, receiver_name,
@@ -96,15 +95,15 @@ impl Netlink {
     async fn has_filters(&self, ifb: u32, filters: &[PlacedFilter]) -> Result<bool, KernelFailure> {
         let tables = flow_tables().unwrap_or_default();
         let wanted = tables.iter().chain(filters).filter(|filter| filter.handle != 0);
-        let wanted: BTreeSet<_> = wanted.map(|filter| (filter.priority, filter.handle)).collect();
+        let wanted: OrderedSet<_> = wanted.map(|filter| (filter.priority, filter.handle)).collect();
         let listed = self.filters_below(ifb, ROOT_QDISC).await?;
         // One leads to each hash table. A table has the same number for each priority that it is reached from.
         let chosen = |filter: &&ListedFilter| filter.handle & 0xfff != 0 && filter.handle >= CHOSEN;
-        let links: BTreeSet<_> = listed.iter().filter(chosen).map(|filter| filter.priority).collect();
-        let there: BTreeSet<_> = listed.iter().map(|filter| (filter.priority, filter.handle)).collect();
+        let links: OrderedSet<_> = listed.iter().filter(chosen).map(|filter| filter.priority).collect();
+        let there: OrderedSet<_> = listed.iter().map(|filter| (filter.priority, filter.handle)).collect();
         let is_own = |(_, handle): &&(u16, u32)| *handle & 0xfff != 0 && *handle < CHOSEN;
         let added = there.iter().filter(is_own).any(|filter| !wanted.contains(filter));
-        Ok(!added && links.len() == 2 && wanted.is_subset(&there))
+        Ok(!added && links.len() == 2 && wanted.iter().all(|filter| there.contains(filter)))
     }
 
     /// The filters below a qdisc, hash tables included.

@@ -4,8 +4,6 @@
 //! creation needs (the table of a red, the distribution of a netem), and filters with actions, cannot be saved: such a tree
 //! is left alone.
 
-use std::collections::BTreeSet;
-
 use rtnetlink::packet_core::{DefaultNla, Emitable, NlasIterator};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHeader, TcMessage};
@@ -15,6 +13,7 @@ use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::saved_object::{ObjectKind, SavedObject, TCA_EGRESS_BLOCK, UnusableObject};
 use super::traffic::{DELETE_QDISC, NEW_QDISC, handle_of, header, kind, options, with_options};
 use crate::failure::KernelFailure;
+use crate::ordered::OrderedSet;
 use crate::tc::{ForeignRoot, Handle, HtbRoot};
 
 /// The requests that make a tree again, in their order: at most 4096.
@@ -251,7 +250,7 @@ fn saved(
     if let Some(filter) = filters.iter().find(|filter| !is_savable(filter)) {
         return not(format!("its {} filter", kind(filter)));
     }
-    let mut tables = BTreeSet::new();
+    let mut tables = OrderedSet::new();
     for table in filters.iter().filter(|filter| is_made_by_the_kernel(filter) && !options(filter).is_empty())
     {
         // A program may have given its own table a number like those that the kernel chooses.
@@ -259,14 +258,14 @@ fn saved(
             return not(format!("its u32 table {}", handle_of(table.header.handle)));
         }
     }
-    let with_own_classes: BTreeSet<u16> =
+    let with_own_classes: OrderedSet<u16> =
         qdiscs.iter().filter(|qdisc| WITH_CLASSES.contains(&kind(qdisc))).map(major).collect();
-    let mut made = BTreeSet::from([Handle::ROOT]);
+    let mut made = OrderedSet::from([Handle::ROOT]);
     let mut requests = Vec::new();
     loop {
         let before = requests.len();
         // The classes of other qdiscs exist with their qdisc.
-        let exists = |parent: Handle, made: &BTreeSet<Handle>| {
+        let exists = |parent: Handle, made: &OrderedSet<Handle>| {
             let qdisc = Handle::qdisc(parent.major());
             made.contains(&parent) || (made.contains(&qdisc) && !with_own_classes.contains(&parent.major()))
         };

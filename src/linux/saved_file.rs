@@ -106,7 +106,8 @@ impl Netlink {
     pub(crate) fn kept_saved(&self, index: u32) -> Result<Option<SavedTree>, KernelFailure> {
         let (path, system) = self.saved_path(index)?;
         let Some(text) = read(&path)? else { return Ok(None) };
-        let file: SavedFile = serde_json::from_slice(&text).map_err(|error| unusable(&path, error))?;
+        let text = std::str::from_utf8(&text).map_err(|error| unusable(&path, error))?;
+        let file: SavedFile = serde_json::from_str(text).map_err(|error| unusable(&path, error))?;
         if file.gqos_saved_root != VERSION {
             return Err(unusable(&path, format!("it has version {}", file.gqos_saved_root)));
         }

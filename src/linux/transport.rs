@@ -5,7 +5,7 @@
 //! everything it still has was read get an overrun as their answer: whether they were carried out is not known.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -18,6 +18,8 @@ use flowspec::Errno;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_MULTIPART};
 use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use tokio::time::Sleep;
+
+use crate::ordered::OrderedMap;
 
 /// Lets system calls of a connection fail, for tests of what follows.
 pub trait Faults: fmt::Debug + Send + Sync {
@@ -47,7 +49,7 @@ pub(super) struct RouteSocket {
 #[derive(Default)]
 struct TransportState {
     /// The requests without their last answer, by number; whether that is an acknowledgement.
-    unanswered: BTreeMap<u32, bool>,
+    unanswered: OrderedMap<u32, bool>,
     /// What is received next, before anything of the kernel.
     made: VecDeque<Vec<u8>>,
     /// The datagram that was received last.
@@ -80,7 +82,7 @@ const NLMSG_OVERRUN: u16 = 4;
 impl RouteSocket {
     pub(super) const fn new(socket: TokioSocket, faults: Option<Arc<dyn Faults>>) -> Self {
         let state = TransportState {
-            unanswered: BTreeMap::new(),
+            unanswered: OrderedMap::new(),
             made: VecDeque::new(),
             datagram: Vec::new(),
             has_lost: false,
@@ -237,7 +239,7 @@ impl TransportState {
 
     /// Answers requests whose answers were lost, and says so to what listens.
     fn overrun(&mut self) {
-        let numbers = std::mem::take(&mut self.unanswered).into_keys();
+        let numbers = std::mem::take(&mut self.unanswered).into_iter().map(|(number, _)| number);
         self.made.extend(numbers.chain([0]).map(|number| message(NLMSG_OVERRUN, number, &[])));
     }
 }

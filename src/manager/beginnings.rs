@@ -1,16 +1,16 @@
 //! When the reservations of flows begin that were made ahead.
 
-use std::collections::BTreeSet;
-
 use flowspec::Moment;
+
+use crate::ordered::OrderedSet;
 
 /// The flows whose reservations begin later.
 #[derive(Debug, Default)]
 pub(super) struct Beginnings {
     /// When each begins.
-    due: BTreeSet<(Moment, String)>,
+    due: OrderedSet<(Moment, String)>,
     /// Those that would have begun while the kernel worked on them.
-    held_up: BTreeSet<String>,
+    held_up: OrderedSet<String>,
 }
 
 impl Beginnings {
@@ -34,7 +34,7 @@ impl Beginnings {
     }
 
     /// The flows that begin now.
-    pub(super) fn take(&mut self, now: Moment) -> BTreeSet<String> {
+    pub(super) fn take(&mut self, now: Moment) -> OrderedSet<String> {
         let mut begun = std::mem::take(&mut self.held_up);
         while self.next().is_some_and(|at| at <= now) {
             begun.extend(self.due.pop_first().map(|(_, id)| id));

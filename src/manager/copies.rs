@@ -4,18 +4,17 @@
 //! A parent's tree gets the classes after the flow's own interface has them, and no answer waits for them: a change that
 //! the kernel refuses leaves the parent's tree in doubt, and the repair adds what is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::interface::Interface;
 use super::pending::Purpose;
 use super::state::Manager;
 use super::turn::Turn;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::tc::{Change, Handle};
 
 impl Manager {
     /// An interface was seen, or there is another policy: which interfaces' classes are copied is decided again.
     pub(super) fn recopy(&mut self, turn: &mut Turn) {
-        let mut carried: BTreeMap<String, BTreeSet<Handle>> = BTreeMap::new();
+        let mut carried: OrderedMap<String, OrderedSet<Handle>> = OrderedMap::new();
         for (name, interface) in &mut self.interfaces {
             let parents: Vec<_> = self.ledger.wire_names(name).into_iter().skip(1).collect();
             interface.set_copied(!parents.is_empty());
@@ -40,7 +39,7 @@ impl Manager {
 
     /// Brings the trees of the parents in line with the classes that have changed since.
     pub(super) fn copy_classes(&mut self, turn: &mut Turn) {
-        let mut changed: Vec<(String, BTreeSet<Handle>)> = Vec::new();
+        let mut changed: Vec<(String, OrderedSet<Handle>)> = Vec::new();
         for (name, interface) in &mut self.interfaces {
             let classes = interface.take_changed();
             if !classes.is_empty() {

@@ -1,6 +1,5 @@
 //! The reducer without a kernel, for tests, traces and what-if questions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowspec::Moment;
@@ -10,6 +9,7 @@ use super::state::Manager;
 use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest, Renegotiation};
 #[cfg(feature = "cli")]
 use crate::admission::{Refusal, Request};
+use crate::ordered::OrderedMap;
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::Audited;
@@ -48,14 +48,14 @@ pub struct DryRun {
     events: Vec<Recorded>,
     audit: Vec<Audited>,
     /// Renegotiations that a kernel would have to answer, by flow.
-    pub(super) renegotiating: BTreeMap<String, Renegotiation>,
+    pub(super) renegotiating: OrderedMap<String, Renegotiation>,
 }
 
 impl DryRun {
     /// A manager without flows, under this policy.
     pub fn new(policy: Arc<Policy>) -> Self {
         let (events, audit) = (Vec::new(), Vec::new());
-        Self { manager: Manager::new(policy), events, audit, renegotiating: BTreeMap::new() }
+        Self { manager: Manager::new(policy), events, audit, renegotiating: OrderedMap::new() }
     }
 
     /// From now on events are kept for [`take_events`](Self::take_events).

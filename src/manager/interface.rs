@@ -1,13 +1,12 @@
 //! One interface: whether it has a tree in the kernel, and which flows each class carries.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use flowspec::{Bytes, Micros, Moment, Rate};
 
 use super::message::{Root, Seen};
 use super::numbers::ClassNumbers;
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::policy::Enforcement;
 use crate::tc::{
     Change, ClassBlock, Desired, Framed, Handle, HtbClass, LinkShape, ObservedTree, diff, is_shared_class,
@@ -31,26 +30,26 @@ pub(super) struct Interface {
     /// The numbers of its flows' classes.
     pub(super) block: ClassBlock,
     /// The traffic of each flow, by class.
-    members: BTreeMap<Handle, BTreeMap<String, Framed>>,
+    members: OrderedMap<Handle, OrderedMap<String, Framed>>,
     /// Those that are in no use.
     numbers: ClassNumbers,
     /// Whether more is reserved on it than it carries.
     pub(super) overcommitted: bool,
     /// The class of each group whose members share one reservation.
-    group_classes: BTreeMap<String, Handle>,
+    group_classes: OrderedMap<String, Handle>,
     /// The traffic of the classes that flows of other interfaces have here, since their packets leave by this one.
-    copies: BTreeMap<Handle, Framed>,
+    copies: OrderedMap<Handle, Framed>,
     /// The classes whose flows have changed since the parents' trees were last brought in line; `None` without a parent.
-    changed: Option<BTreeSet<Handle>>,
+    changed: Option<OrderedSet<Handle>>,
     /// Why the kernel gets no further class, though it has a tree: the process has lost the privilege for changes.
     forbidden: Option<KernelFailure>,
     /// The class of the flow that is being adopted.
     kept: Option<Handle>,
     /// The classes to which the sockets of adopted flows send, with those flows, whether or not they are members: no other
     /// flow gets the number.
-    claims: BTreeMap<Handle, BTreeSet<String>>,
+    claims: OrderedMap<Handle, OrderedSet<String>>,
     /// How many sockets send to each class, whether or not a flow has it: no other flow gets the number.
-    marked: BTreeMap<Handle, usize>,
+    marked: OrderedMap<Handle, usize>,
 }
 
 /// Whether the interface has a tree in the kernel.
@@ -121,16 +120,16 @@ impl Interface {
             is_torn_down: false,
             doubt: None,
             block: ClassBlock::default(),
-            members: BTreeMap::new(),
+            members: OrderedMap::new(),
             numbers: ClassNumbers::default(),
             overcommitted: false,
-            group_classes: BTreeMap::new(),
-            copies: BTreeMap::new(),
+            group_classes: OrderedMap::new(),
+            copies: OrderedMap::new(),
             changed: None,
             forbidden: None,
             kept: None,
-            claims: BTreeMap::new(),
-            marked: BTreeMap::new(),
+            claims: OrderedMap::new(),
+            marked: OrderedMap::new(),
         };
         (interface, change)
     }
@@ -206,7 +205,7 @@ impl Interface {
     pub(super) fn end_claim(&mut self, id: &str, own: Option<Handle>, now: Moment) {
         let claimed = self.claims.iter_mut().find_map(|(class, ids)| ids.remove(id).then_some(*class));
         let Some(class) = claimed else { return };
-        if self.claims.get(&class).is_some_and(BTreeSet::is_empty) {
+        if self.claims.get(&class).is_some_and(OrderedSet::is_empty) {
             self.claims.remove(&class);
         }
         if own != Some(class) {
@@ -477,7 +476,7 @@ impl Interface {
     }
 
     pub(super) fn members(&self, class: Handle) -> impl Iterator<Item = &str> {
-        self.members.get(&class).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
+        self.members.get(&class).into_iter().flat_map(OrderedMap::keys).map(String::as_str)
     }
 
     /// The classes with flows in them.
@@ -535,7 +534,7 @@ impl Interface {
     }
 
     /// The classes to be copied to the parents' trees, which are not asked for again.
-    pub(super) fn take_changed(&mut self) -> BTreeSet<Handle> {
+    pub(super) fn take_changed(&mut self) -> OrderedSet<Handle> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 

@@ -1,10 +1,9 @@
 //! What holds after each input: checked in debug builds and in tests.
 
-use std::collections::BTreeSet;
-
 use super::flow::{FlowPhase, ManagedFlow};
 use super::pending::{DisplacedFlow, Purpose};
 use super::state::Manager;
+use crate::ordered::OrderedSet;
 
 /// With more flows than this a debug build checks one input in so many: a check takes time in proportion to the flows.
 #[cfg(debug_assertions)]
@@ -92,7 +91,7 @@ impl Manager {
     /// Each pending change is for flows that wait for it, and each flow that waits has its change.
     fn check_pending(&self) {
         let (mut applying, mut displaced, mut releasing) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            (OrderedSet::new(), OrderedSet::new(), OrderedSet::new());
         for pending in self.pending.values() {
             match &pending.purpose {
                 Purpose::Admit { id, admission } => {

@@ -1,12 +1,11 @@
 //! Which sockets send to which classes.
 
-use std::collections::BTreeMap;
-
+use crate::ordered::OrderedMap;
 use crate::tc::Handle;
 
 /// The sockets by their cookies, each with a class that it sends to.
 #[derive(Debug, Default)]
-pub(super) struct Marks(pub(super) BTreeMap<(u64, Handle), Option<String>>);
+pub(super) struct Marks(pub(super) OrderedMap<(u64, Handle), Option<String>>);
 
 impl Marks {
     /// The classes of an interface that sockets send to, once for each socket.

@@ -3,10 +3,11 @@
 //! Free numbers are used again in the order in which they were freed, so that a late packet of an ended flow seldom gets into
 //! another flow's class.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use flowspec::{Micros, Moment};
 
+use crate::ordered::OrderedSet;
 use crate::tc::LARGEST_FLOW_CLASSES;
 
 /// The numbers that no flow has.
@@ -88,7 +89,7 @@ impl ClassNumbers {
     }
 
     pub(super) fn invariants(&self, name: &str) {
-        let mut seen = BTreeSet::new();
+        let mut seen = OrderedSet::new();
         for number in self.free_again() {
             assert!(seen.insert(number), "{name}: class {number} is free twice");
             assert!(self.was_used(number), "{name}: class {number} was never used and is free again");

@@ -4,15 +4,16 @@
 //! buckets of the next flows of its class start without them. The debts of an interface are refilled at the rate that
 //! nothing reserves: the rates of debts and flows together are never more than what may be reserved.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, TokenDebt};
 
+use crate::ordered::OrderedMap;
+
 /// The debts of all interfaces. Bounded: one for each direction of each class of each interface, while it is owed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owed {
-    interfaces: BTreeMap<String, Both<ClassDebts>>,
+    interfaces: OrderedMap<String, Both<ClassDebts>>,
     /// Up to when the debts have been refilled.
     at: Moment,
 }
@@ -21,7 +22,7 @@ pub(super) struct Owed {
 #[derive(Clone, Debug, Default)]
 struct ClassDebts {
     /// By class of the policy; `None` for flows without one.
-    classes: BTreeMap<Option<String>, TokenDebt>,
+    classes: OrderedMap<Option<String>, TokenDebt>,
     /// The rate that nothing has reserved.
     free: Rate,
 }

@@ -3,19 +3,18 @@
 //! What a group is charged changes with its members, whatever ends them. The events follow from the difference
 //! between what was reported and what the ledger has.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Both, Rate};
 
 use super::turn::Turn;
 use crate::admission::Ledger;
+use crate::ordered::OrderedMap;
 use crate::policy::GroupMode;
 use crate::telemetry::Event;
 use crate::telemetry::event::{GroupCharged, GroupEnded, GroupMade};
 
 /// The groups as the events have reported them, by name.
 #[derive(Debug, Default)]
-pub(super) struct RecordedGroups(BTreeMap<String, RecordedGroup>);
+pub(super) struct RecordedGroups(OrderedMap<String, RecordedGroup>);
 
 #[derive(Debug)]
 struct RecordedGroup {

@@ -17,6 +17,7 @@ use super::turn::Records;
 use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
 #[cfg(feature = "cli")]
 use crate::admission::{Refusal, Request};
+use crate::ordered::OrderedMap;
 use crate::policy::Policy;
 use crate::tc::{self, Desired, Handle};
 
@@ -47,21 +48,21 @@ impl FlowsOfClass {
 pub struct Manager {
     pub(super) ledger: Ledger,
     /// By name.
-    pub(super) interfaces: BTreeMap<String, Interface>,
+    pub(super) interfaces: OrderedMap<String, Interface>,
     /// The flows on those interfaces.
-    pub(super) flows: BTreeMap<String, ManagedFlow>,
+    pub(super) flows: OrderedMap<String, ManagedFlow>,
     /// The interfaces that the policy does not have any more, each with one of its flows.
-    pub(super) dropped: BTreeMap<String, Option<String>>,
+    pub(super) dropped: OrderedMap<String, Option<String>>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
     /// Flows that have lost their reservations and for which no [`Input::Spent`](super::Input::Spent) has come yet. The
     /// next input of another kind empties the map.
-    pub(super) lapsed: BTreeMap<String, Lapsed>,
+    pub(super) lapsed: OrderedMap<String, Lapsed>,
     pub(super) beginnings: Beginnings,
     /// The sockets that send to classes.
     pub(super) marks: Marks,
     /// The changes that the kernel has not answered, in the order in which they were sent.
-    pub(super) pending: BTreeMap<ChangeId, Pending>,
+    pub(super) pending: OrderedMap<ChangeId, Pending>,
     /// The phase of the flow that is requested on another interface just now.
     pub(super) rerouting: Option<FlowPhase>,
     /// Renegotiations that the kernel has answered, of flows whose displacement it has not answered yet.
@@ -108,14 +109,14 @@ impl Manager {
     pub fn new(policy: Arc<Policy>) -> Self {
         Self {
             ledger: Ledger::proving(policy, proven_error_terms),
-            interfaces: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            dropped: BTreeMap::new(),
+            interfaces: OrderedMap::new(),
+            flows: OrderedMap::new(),
+            dropped: OrderedMap::new(),
             owed: Owed::default(),
-            lapsed: BTreeMap::new(),
+            lapsed: OrderedMap::new(),
             beginnings: Beginnings::default(),
             marks: Marks::default(),
-            pending: BTreeMap::new(),
+            pending: OrderedMap::new(),
             rerouting: None,
             renegotiations_to_conclude: Vec::new(),
             deferred: Vec::new(),

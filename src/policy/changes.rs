@@ -1,10 +1,11 @@
 //! The differences between two policies, key by key.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::de::DeTable;
+
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use super::entries::{self, Entries};
 use super::model::Policy;
@@ -123,7 +124,7 @@ impl PolicyChanges {
         for (key, in_order) in ORDERS {
             let (old, new) = (in_order(before), in_order(after));
             let common = |names: &[String], others: &[String]| {
-                let others: BTreeSet<_> = others.iter().collect();
+                let others: OrderedSet<_> = others.iter().collect();
                 let common: Vec<_> = names.iter().filter(|name| others.contains(name)).map(quoted).collect();
                 format!("[{}]", common.join(", "))
             };
@@ -173,8 +174,8 @@ impl ItemChange {
 }
 
 /// Every definition of a policy but its rules.
-fn items(policy: &Policy) -> BTreeMap<PolicyItem, Entries> {
-    let mut items = BTreeMap::from([(PolicyItem::Top, entries::top(policy))]);
+fn items(policy: &Policy) -> OrderedMap<PolicyItem, Entries> {
+    let mut items = OrderedMap::from([(PolicyItem::Top, entries::top(policy))]);
     let named = policy.interfaces.iter().map(|(name, interface)| (name.as_str(), interface));
     for (name, interface) in named.chain(policy.any_interface.iter().map(|interface| ("*", interface))) {
         items.insert(PolicyItem::Interface(name.to_owned()), entries::interface(interface));
@@ -280,7 +281,7 @@ impl PolicyItem {
     }
 
     /// What a definition has that states no more than it must.
-    fn defaults(&self, plain: &BTreeMap<Self, Entries>) -> Vec<(String, String)> {
+    fn defaults(&self, plain: &OrderedMap<Self, Entries>) -> Vec<(String, String)> {
         let plain =
             plain.iter().find(|(item, _)| std::mem::discriminant(*item) == std::mem::discriminant(self));
         let mut keys = plain.map_or_else(Vec::new, |(_, entries)| entries.dotted());
@@ -300,7 +301,10 @@ const STATED: [&str; 7] =
     ["egress.capacity", "ingress.capacity", "interface", "listen", "to", "template", "audit.path"];
 
 /// The keys of a definition that only one policy has, without those that have their defaults.
-fn stated_keys(ItemChange { item, keys }: &ItemChange, plain: &BTreeMap<PolicyItem, Entries>) -> Vec<String> {
+fn stated_keys(
+    ItemChange { item, keys }: &ItemChange,
+    plain: &OrderedMap<PolicyItem, Entries>,
+) -> Vec<String> {
     let defaults = item.defaults(plain);
     let values: Vec<_> = keys
         .iter()
@@ -335,7 +339,7 @@ impl fmt::Display for PolicyChanges {
             return Ok(());
         }
         let plain = Policy::parse(&[Source { name: "", text: PLAIN }]);
-        let plain = plain.map_or_else(|_| BTreeMap::new(), |(policy, _)| items(&policy));
+        let plain = plain.map_or_else(|_| OrderedMap::new(), |(policy, _)| items(&policy));
         for (word, changes) in [("added", &self.added), ("removed", &self.removed)] {
             for change in changes {
                 let keys = stated_keys(change, &plain);

@@ -1,9 +1,10 @@
 //! Collects problems while sources are read and, for the JSON schema, which values each key takes.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use serde_json::Value;
+
+use crate::ordered::OrderedMap;
 
 use super::code::{Code, Severity};
 use super::place::Place;
@@ -18,7 +19,7 @@ pub(crate) struct Problems {
 }
 
 /// The JSON schema of each key's values, by the path of its table and the key.
-pub(crate) type Forms = BTreeMap<(String, &'static str), Value>;
+pub(crate) type Forms = OrderedMap<(String, &'static str), Value>;
 
 impl Problems {
     /// Records the forms of all keys that are read as well.

@@ -3,8 +3,9 @@
 //! Earlier rules may cover a rule together: their conditions are regions of ports and addresses. What cannot be told, or
 //! only with too much work, counts as reached.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+
+use crate::ordered::OrderedSet;
 
 use super::code::Code;
 use super::model::Policy;
@@ -84,7 +85,7 @@ fn rules(policy: &Policy, effort: &mut Effort, problems: &Problems) {
             if effort.is_spent() {
                 return None;
             }
-            let mut covering = BTreeSet::new();
+            let mut covering = OrderedSet::new();
             let is_own = |name: &&Option<&str>| interface(rule).is_none_or(|only| **name == Some(only));
             for name in interfaces.iter().filter(is_own) {
                 let on_interface = |before: &Rule| interface(before).is_none_or(|only| *name == Some(only));
@@ -93,7 +94,7 @@ fn rules(policy: &Policy, effort: &mut Effort, problems: &Problems) {
             }
             Some(covering)
         };
-        let covering = earlier.iter().position(covers).map(|one| BTreeSet::from([one])).or_else(several);
+        let covering = earlier.iter().position(covers).map(|one| OrderedSet::from([one])).or_else(several);
         if let Some(covering) = covering {
             let places: Vec<_> = covering.into_iter().map(|number| &earlier[number].place).collect();
             warning_of_rule("flow").note(Code::ShadowedRule, &rule.place, &places, problems);
@@ -108,15 +109,15 @@ fn numbered<T>(all: &[T]) -> impl Iterator<Item = (usize, &T)> {
 /// The interfaces that the rules tell apart, and `None` in place of all others.
 fn distinguished_interfaces(policy: &Policy) -> Vec<Option<&str>> {
     let groups = policy.rules.iter().filter_map(|rule| policy.groups.get(rule.group.as_ref()?));
-    let named: BTreeSet<_> = groups.map(|group| group.interface.as_str()).collect();
+    let named: OrderedSet<_> = groups.map(|group| group.interface.as_str()).collect();
     let mut others = policy.interfaces.keys().filter(|name| !named.contains(name.as_str()));
     let has_other = policy.any_interface.is_some() || named.is_empty() || others.next().is_some();
     named.into_iter().map(Some).chain(has_other.then_some(None)).collect()
 }
 
 /// The numbers of the rules that together match everything that a rule matches on an interface; `None` if they do not.
-fn covering_rules(rule: &Rule, before: &[(usize, &Rule)], effort: &mut Effort) -> Option<BTreeSet<usize>> {
-    let mut covering = BTreeSet::new();
+fn covering_rules(rule: &Rule, before: &[(usize, &Rule)], effort: &mut Effort) -> Option<OrderedSet<usize>> {
+    let mut covering = OrderedSet::new();
     let protocols = Protocol::WORDS.map(|(_, protocol)| protocol).into_iter();
     for protocol in protocols.filter(|protocol| rule.matches.protocol.is_none_or(|own| own == *protocol)) {
         let has_protocol = |before: &Rule| before.matches.protocol.is_none_or(|own| own == protocol);
@@ -176,7 +177,7 @@ fn proxy_rules(name: &str, proxy: &Proxy, effort: &mut Effort, problems: &Proble
     for (number, rule) in proxy.rules.iter().enumerate() {
         let earlier = &proxy.rules[..number];
         let one = earlier.iter().position(|before| before.matches.covers(&rule.matches));
-        let covering = one.map(|one| BTreeSet::from([one]));
+        let covering = one.map(|one| OrderedSet::from([one]));
         if let Some(covering) = covering.or_else(|| covering_proxy_rules(&rule.matches, earlier, effort)) {
             let places: Vec<_> = covering.into_iter().map(|number| &earlier[number].place).collect();
             let warning = warning_of_rule(&format!("client of proxy.{name}"));
@@ -191,12 +192,12 @@ fn covering_proxy_rules(
     rule: &ProxyMatch,
     earlier: &[ProxyRule],
     effort: &mut Effort,
-) -> Option<BTreeSet<usize>> {
+) -> Option<OrderedSet<usize>> {
     let [hosts, paths, names] = [&rule.host, &rule.path, &rule.sni].map(|patterns| alternatives(patterns));
     if hosts.len().saturating_mul(paths.len()).saturating_mul(names.len()) > MOST_PATTERNS {
         return None;
     }
-    let mut covering = BTreeSet::new();
+    let mut covering = OrderedSet::new();
     let of_hosts = hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path)));
     for ((host, path), name) in of_hosts.flat_map(|both| names.iter().map(move |name| (both, name))) {
         let matches = |ProxyMatch { host: hosts, path: paths, sni, .. }: &ProxyMatch| {
@@ -274,10 +275,10 @@ fn covering_owners(
     own: &OwnerMatch,
     earlier: &[&OwnerMatch],
     effort: &mut Effort,
-) -> Option<BTreeSet<usize>> {
+) -> Option<OrderedSet<usize>> {
     let region =
         |owner: &OwnerMatch, effort: &mut Effort| product(&ids(&owner.uid), &ids(&owner.gid), effort);
-    let mut covering = BTreeSet::new();
+    let mut covering = OrderedSet::new();
     for cgroup in alternatives(&own.cgroup) {
         let has_cgroup = |before: &OwnerMatch| {
             before.cgroup.is_empty() || cgroup.is_some_and(|cgroup| before.has_cgroup(cgroup))

@@ -14,8 +14,6 @@
 //! traffic longer than one packet takes. HTB does not compare the rates of the leaves with that of their parent:
 //! admission keeps their sum within the link.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Micros, Rate};
 
 use super::change::{Change, Op};
@@ -24,14 +22,15 @@ use super::idle::{IdleClass, LEAST_POOLED, MOST_COUNTED};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
 use super::shape::{Framed, LinkShape};
 use crate::kernel::Handle;
+use crate::ordered::OrderedMap;
 
 /// The tree that an interface is to have.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Desired {
     shape: LinkShape,
-    leaves: BTreeMap<Handle, Leaf>,
+    leaves: OrderedMap<Handle, Leaf>,
     /// Classes without flows.
-    idle: BTreeMap<Handle, IdleClass>,
+    idle: OrderedMap<Handle, IdleClass>,
 }
 
 /// The class of flows, and their traffic.
@@ -48,7 +47,7 @@ const CHECKED_LEAVES: usize = 64;
 impl Desired {
     /// The tree without flows.
     pub const fn new(shape: LinkShape) -> Self {
-        Self { shape, leaves: BTreeMap::new(), idle: BTreeMap::new() }
+        Self { shape, leaves: OrderedMap::new(), idle: OrderedMap::new() }
     }
 
     /// The link that the tree is built for.

@@ -1,13 +1,12 @@
 //! The difference between the tree that is desired and the one that is observed.
 
-use std::collections::BTreeSet;
-
 use super::change::{Change, Op};
 use super::desired::Desired;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS};
 use super::observed::{ObservedTree, TreeBelow};
 use crate::kernel::Handle;
+use crate::ordered::OrderedSet;
 
 /// The change that makes the desired tree of the observed one. Empty where they are equal.
 ///
@@ -56,7 +55,7 @@ fn set_up(desired: &Desired) -> Change {
 
 /// Whether operations on single classes can make the desired tree of this one.
 fn is_changeable(desired: &Desired, below: &TreeBelow) -> bool {
-    let parents: BTreeSet<_> = below.classes.values().map(|class| class.parent).collect();
+    let parents: OrderedSet<_> = below.classes.values().map(|class| class.parent).collect();
     let fits = |class: HtbClass| {
         below.classes.get(&class.handle).is_none_or(|found| {
             // The kernel ignores another parent of a class, and another quantum of a class with children.
@@ -91,22 +90,22 @@ fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
 
 /// Deletes the filters that are not wanted: first, since the kernel does not delete a class to which a filter leads.
 fn delete_filters(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
-    let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
+    let wanted: OrderedSet<_> = desired.classes().map(|class| class.handle).collect();
     let unwanted = below.filters.iter().filter_map(|filter| filter.unwanted(|class| wanted.contains(&class)));
-    ops.extend(unwanted.collect::<BTreeSet<_>>().into_iter().map(Op::DeleteFilter));
+    ops.extend(unwanted.collect::<OrderedSet<_>>().into_iter().map(Op::DeleteFilter));
 }
 
 /// Deletes the queues of classes that have the kernel's default, but for those that go with their class: before a class is
 /// added below one, which loses its queue then.
 fn delete_queues(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
-    let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
+    let wanted: OrderedSet<_> = desired.classes().map(|class| class.handle).collect();
     let stays = |parent: &Handle| wanted.contains(parent) || !below.classes.contains_key(parent);
     let foreign = below.queues.keys().filter(|parent| **parent != DEFAULT_CLASS && stays(parent));
     ops.extend(foreign.map(|parent| Op::DeleteForeignQueue { parent: *parent }));
 }
 
 fn delete_others(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
-    let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
+    let wanted: OrderedSet<_> = desired.classes().map(|class| class.handle).collect();
     let mut others: Vec<_> = below.classes.values().filter(|class| !wanted.contains(&class.handle)).collect();
     others.sort_by_key(|class| std::cmp::Reverse(below.depth(class)));
     ops.extend(others.into_iter().copied().map(Op::DeleteClass));
@@ -114,7 +113,7 @@ fn delete_others(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use crate::ordered::OrderedMap;
 
     use flowspec::{Bytes, Micros, Rate, Ratio};
     use proptest::prelude::*;
@@ -134,10 +133,10 @@ mod tests {
     #[derive(Clone, Debug, Default, PartialEq)]
     struct KernelRules {
         root: Option<HtbRoot>,
-        classes: BTreeMap<Handle, HtbClass>,
-        queues: BTreeMap<Handle, Queue>,
+        classes: OrderedMap<Handle, HtbClass>,
+        queues: OrderedMap<Handle, Queue>,
         /// The class that each filter leads to.
-        filters: BTreeMap<FilterPlace, Handle>,
+        filters: OrderedMap<FilterPlace, Handle>,
     }
 
     impl KernelRules {

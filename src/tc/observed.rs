@@ -1,6 +1,5 @@
 //! The observed tree of an interface: what a dump of its qdiscs and classes shows.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::htb::{HtbClass, HtbRoot};
@@ -9,6 +8,7 @@ use super::observed_filter::ObservedFilter;
 use super::queue::Queue;
 use super::shape::LinkShape;
 use crate::kernel::Handle;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// The root qdisc of an interface.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -80,11 +80,11 @@ pub struct ObservedTree {
 /// What is below the root.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct TreeBelow {
-    pub(super) classes: BTreeMap<Handle, HtbClass>,
+    pub(super) classes: OrderedMap<Handle, HtbClass>,
     /// The queues of classes that have another than the kernel's default.
-    pub(super) queues: BTreeMap<Handle, Queue>,
+    pub(super) queues: OrderedMap<Handle, Queue>,
     /// The filters of the root and of classes.
-    pub(super) filters: BTreeSet<ObservedFilter>,
+    pub(super) filters: OrderedSet<ObservedFilter>,
 }
 
 impl ObservedRoot {
@@ -115,7 +115,7 @@ impl ObservedTree {
             classes: classes.into_iter().map(|class| (class.handle, class)).collect(),
             // What a queue of another program has below it goes with that.
             queues: queues.into_iter().filter(|(parent, _)| parent.major() == ROOT_QDISC.major()).collect(),
-            filters: BTreeSet::new(),
+            filters: OrderedSet::new(),
         };
         Ok(Self { root: Some(root), below: Some(below) })
     }
@@ -139,9 +139,9 @@ impl ObservedTree {
     #[must_use]
     pub fn without_flows(mut self, shape: &LinkShape) -> (Self, usize) {
         let Some(below) = &mut self.below else { return (self, 0) };
-        let inner: BTreeSet<_> = below.classes.values().map(|class| class.parent).collect();
+        let inner: OrderedSet<_> = below.classes.values().map(|class| class.parent).collect();
         let is_flows = |class: &HtbClass| !inner.contains(&class.handle) && shape.may_be_of_a_flow(class);
-        let of_flows: BTreeSet<_> =
+        let of_flows: OrderedSet<_> =
             below.classes.values().filter(|class| is_flows(class)).map(|class| class.handle).collect();
         below.classes.retain(|handle, _| !of_flows.contains(handle));
         below.filters.retain(|filter| filter.unwanted(|class| of_flows.contains(&class)).is_some());
@@ -242,7 +242,7 @@ mod tests {
         let tree = ObservedTree::new(ObservedRoot::Htb(ROOT), queues, [class(LINK_CLASS, ROOT_QDISC)])
             .expect("ours");
         assert_eq!(tree.root(), Some(ROOT));
-        assert_eq!(tree.below.expect("known").queues, BTreeMap::from([other, (DEFAULT_CLASS, queue)]));
+        assert_eq!(tree.below.expect("known").queues, OrderedMap::from([other, (DEFAULT_CLASS, queue)]));
     }
 
     const SHAPE: LinkShape = LinkShape {

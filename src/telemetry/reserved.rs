@@ -1,11 +1,10 @@
 //! What is reserved, as the events report it.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Both, Direction, Rate};
 
 use super::event::Event;
 use crate::admission::Holding;
+use crate::ordered::OrderedMap;
 
 /// The rate that is reserved on each interface: the sum of the events since the first flow.
 ///
@@ -14,7 +13,7 @@ use crate::admission::Holding;
 /// Follows what flows and groups declare, from their admission on. The ledger takes less where a class is measured,
 /// and nothing yet of a reservation that begins later.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ReservedRates(BTreeMap<String, Both<Rate>>);
+pub struct ReservedRates(OrderedMap<String, Both<Rate>>);
 
 impl ReservedRates {
     /// Applies one event; those that neither reserve nor release change nothing.

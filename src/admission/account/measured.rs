@@ -8,9 +8,11 @@
 //! ε is one in a thousand, and the exponent is taken twice: a target met with measured numbers in place of
 //! true ones is missed by about the square root (Grossglauser and Tse), so that one in a million is aimed at.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use flowspec::{Both, Direction, Micros, Moment, Peak, Rate, Ratio, TSpec};
+
+use crate::ordered::OrderedMap;
 
 use super::footprint::Footprint;
 use super::rank::Rank;
@@ -35,7 +37,7 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 pub(crate) struct MeasuredFlows {
     /// Flows that have not lasted for a whole window, by start and rank: what each declares. Two flows that are tried
     /// at once have the same order and different slots.
-    fresh: BTreeMap<(Moment, Rank), Both<Declared>>,
+    fresh: OrderedMap<(Moment, Rank), Both<Declared>>,
     /// Sums over the flows that have lasted for a whole window.
     known: Both<MeasuredSums>,
     /// The latest means, newest last.
@@ -118,8 +120,10 @@ impl MeasuredFlows {
     pub(crate) fn measure(&mut self, mean: Mean, now: Moment) {
         let Mean { rate, since, overbooking } = mean;
         self.overbooking = overbooking;
-        let later = self.fresh.split_off(&(since, Rank::LAST));
-        for declared in std::mem::replace(&mut self.fresh, later).into_values() {
+        let (known, fresh): (OrderedMap<_, _>, _) =
+            std::mem::take(&mut self.fresh).into_iter().partition(|(begun, _)| *begun < (since, Rank::LAST));
+        self.fresh = fresh;
+        for declared in known.into_values() {
             self.count(declared, MeasuredSums::add);
         }
         self.since = self.since.max(Some(since));

@@ -1,13 +1,14 @@
 //! Names with numbers: flows keep the number of a name that many of them have.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use crate::ordered::OrderedMap;
 
 /// Each name once, numbered from 0.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NameTable {
     texts: Vec<Arc<str>>,
-    numbers: BTreeMap<Arc<str>, u32>,
+    numbers: OrderedMap<Arc<str>, u32>,
 }
 
 impl NameTable {

@@ -1,12 +1,11 @@
 //! An account against a recount: the sums that are kept, and those of what is booked.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Direction, Moment, Rate};
 
 use super::footprint::Footprint;
 use super::rank::ChargedRank;
 use super::state::Account;
+use crate::ordered::OrderedMap;
 use crate::policy::InterfacePolicy;
 
 /// How many of the largest holders a refusal can name.
@@ -51,7 +50,7 @@ impl Account {
 
     /// The holders that refusals name are those that hold the most.
     fn assert_holders(&self, booked: &RecountSource<'_>, direction: Direction) {
-        let mut by_class: BTreeMap<Option<u32>, Vec<ChargedRank>> = BTreeMap::new();
+        let mut by_class: OrderedMap<Option<u32>, Vec<ChargedRank>> = OrderedMap::new();
         for footprint in booked.footprints {
             let charged = *footprint.charged.get(direction);
             if charged > Rate::ZERO {

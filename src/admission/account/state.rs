@@ -1,7 +1,6 @@
 //! The account of one interface: what is reserved over time, and the flows that hold it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
@@ -18,6 +17,7 @@ use super::proof::{Provable, Prover};
 use super::rank::ChargedRank;
 use super::usage::{AccountUse, CountedKinds};
 use super::window::Window;
+use crate::ordered::OrderedMap;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
 /// The MTU of an interface that has not been observed yet: Ethernet's.
@@ -54,7 +54,7 @@ pub(crate) struct Account {
     /// The same without the flows whose holding priority is worse than 0, 1, up to 6; empty where no flow is preempted.
     lasting: Vec<AccountUse>,
     /// By the number of the class; only classes with `admission = "measured"`.
-    measured: BTreeMap<u32, MeasuredFlows>,
+    measured: OrderedMap<u32, MeasuredFlows>,
     /// The holders of each class, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
     /// The flows that can be preempted or shed; `None` where none can.
@@ -91,7 +91,7 @@ impl Account {
             unprogrammed: false,
             usage: AccountUse::new(counts),
             lasting: vec![AccountUse::new(counts); if preemption { BETTER_PRIORITIES } else { 0 }],
-            measured: BTreeMap::new(),
+            measured: OrderedMap::new(),
             holders: Vec::new(),
             candidates: match (preemption, counts.dolls) {
                 (true, true) => Some(Candidates::new(CandidateSums::Types)),
@@ -345,7 +345,7 @@ impl Account {
             unprogrammed: self.unprogrammed,
             usage: self.usage.emptied(),
             lasting: self.lasting.iter().map(AccountUse::emptied).collect(),
-            measured: BTreeMap::new(),
+            measured: OrderedMap::new(),
             holders: Vec::new(),
             candidates: self.candidates.as_ref().map(Candidates::emptied),
         }

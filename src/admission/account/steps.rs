@@ -1,9 +1,10 @@
 //! What changes from one moment to another, as steps: the largest of several reservations at each moment.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
+
+use crate::ordered::OrderedSet;
 
 use super::window::Window;
 
@@ -21,7 +22,7 @@ pub(crate) struct TakenStep {
 /// largest amount has begun and has no end, and grows with the amounts that are larger and have an end or begin later.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Largest {
-    amounts: BTreeSet<SlotAmount>,
+    amounts: OrderedSet<SlotAmount>,
 }
 
 /// The amount of one slot, largest first.
@@ -51,7 +52,7 @@ impl Largest {
         let mut amounts = self.amounts.iter().copied().peekable();
         let mut one_more = with.filter(|with| with.amount.0 > 0).into_iter().peekable();
         let mut free = Gaps::from(now);
-        let mut steps = BTreeMap::new();
+        let mut steps = Vec::new();
         while !free.is_empty() {
             let takes_one_more = match (one_more.peek(), amounts.peek()) {
                 (Some(one_more), Some(next)) => one_more < next,
@@ -60,14 +61,15 @@ impl Largest {
             let next = if takes_one_more { one_more.next() } else { amounts.next() };
             let Some(SlotAmount { amount: Reverse(amount), start, end, .. }) = next else { break };
             for Window { start, end } in free.take(Window { start: start.max(now), end }) {
-                steps.insert(start, (end, amount));
+                steps.push((Window { start, end }, amount));
             }
         }
+        steps.sort_unstable_by_key(|(step, _)| step.start);
         let mut joined: Vec<(Window, u64)> = Vec::new();
-        for (start, (end, amount)) in steps {
+        for (step, amount) in steps {
             match joined.last_mut() {
-                Some((last, same)) if last.end == Some(start) && *same == amount => last.end = end,
-                _ => joined.push((Window { start, end }, amount)),
+                Some((last, same)) if last.end == Some(step.start) && *same == amount => last.end = step.end,
+                _ => joined.push((step, amount)),
             }
         }
         joined
@@ -80,12 +82,12 @@ impl SlotAmount {
     }
 }
 
-/// Windows that nothing covers, by their starts.
-struct Gaps(BTreeMap<Moment, Option<Moment>>);
+/// Windows that nothing covers, in order.
+struct Gaps(Vec<Window>);
 
 impl Gaps {
     fn from(start: Moment) -> Self {
-        Self(BTreeMap::from([(start, None)]))
+        Self(vec![Window { start, end: None }])
     }
 
     fn is_empty(&self) -> bool {
@@ -98,19 +100,17 @@ impl Gaps {
             return Vec::new();
         }
         // The gap before may reach into the window.
-        let first = self.0.range(..=window.start).next_back().map_or(window.start, |(start, _)| *start);
-        let met = self.0.range(first..).map(|(start, end)| Window { start: *start, end: *end });
-        let met: Vec<_> = met.take_while(|gap| window.ends_after(gap.start)).collect();
-        let mut taken = Vec::new();
-        for gap in met.into_iter().filter(|gap| gap.overlaps(&window)) {
-            self.0.remove(&gap.start);
+        let first = self.0.partition_point(|gap| !gap.ends_after(window.start));
+        let end = first + self.0[first..].partition_point(|gap| window.ends_after(gap.start));
+        let (mut left, mut taken) = (Vec::new(), Vec::new());
+        for gap in &self.0[first..end] {
             if gap.start < window.start {
-                self.0.insert(gap.start, Some(window.start));
+                left.push(Window { start: gap.start, end: Some(window.start) });
             }
             if let Some(end) = window.end
                 && gap.ends_after(end)
             {
-                self.0.insert(end, gap.end);
+                left.push(Window { start: end, end: gap.end });
             }
             let end = match (gap.end, window.end) {
                 (Some(gap), Some(window)) => Some(gap.min(window)),
@@ -118,6 +118,7 @@ impl Gaps {
             };
             taken.push(Window { start: gap.start.max(window.start), end });
         }
+        self.0.splice(first..end, left);
         taken
     }
 }
@@ -191,13 +192,15 @@ fn from(window: Window, now: Moment) -> Window {
 
 /// The windows between all moments at which one of these begins or ends.
 fn pieces(windows: impl Iterator<Item = Window>) -> Vec<Window> {
-    let mut moments = BTreeSet::new();
+    let mut moments = Vec::new();
     let mut lasts = false;
     for Window { start, end } in windows {
-        moments.insert(start);
+        moments.push(start);
         moments.extend(end);
         lasts |= end.is_none();
     }
+    moments.sort_unstable();
+    moments.dedup();
     let ends = moments.iter().skip(1).copied().map(Some).chain([None]);
     let pieces = moments.iter().zip(ends).map(|(&start, end)| Window { start, end });
     pieces.filter(|piece| piece.end.is_some() || lasts).collect()

@@ -1,19 +1,18 @@
 //! Flows without their peers: since when, and until when they keep their reservations.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use flowspec::Moment;
 
 use crate::admission::account::rank::Rank;
 use crate::admission::peer::PeerLoss;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::policy::{PeerTimeouts, Timeout};
 
 /// The flows whose peers are silent or accept nothing, by slot. At most as many as there are flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbsentPeers {
-    absences: BTreeMap<u32, (Rank, PeerAbsence)>,
+    absences: OrderedMap<u32, (Rank, PeerAbsence)>,
     /// When the flows end, at one moment in the order in which they were admitted.
-    due: BTreeSet<(Moment, Rank)>,
+    due: OrderedSet<(Moment, Rank)>,
 }
 
 /// Since when a flow is without its peer, and when it ends for that.

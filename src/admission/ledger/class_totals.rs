@@ -1,12 +1,11 @@
 //! What each class holds of each interface.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Both, Direction, Moment, Rate};
 
 use super::state::Ledger;
 use crate::admission::account::footprint::Footprint;
 use crate::admission::totals::{ClassTotals, Totals};
+use crate::ordered::OrderedMap;
 
 /// The numbers of an interface and of a class.
 type Pair = (u32, u32);
@@ -23,7 +22,7 @@ impl Ledger {
     ///
     /// Costs time in proportion to the number of flows.
     pub fn class_totals(&self) -> Vec<ClassTotals> {
-        let mut held: BTreeMap<Pair, HeldByClass> = BTreeMap::new();
+        let mut held: OrderedMap<Pair, HeldByClass> = OrderedMap::new();
         for entry in self.flows.slots().map(|slot| self.flows.entry(slot)) {
             if let Some(held) = add(&mut held, &entry.footprint, self.now) {
                 held.flows += 1;
@@ -70,7 +69,7 @@ impl Ledger {
 
 /// Adds what a footprint takes now to what its class holds; `None` where it has no class.
 fn add<'a>(
-    held: &'a mut BTreeMap<Pair, HeldByClass>,
+    held: &'a mut OrderedMap<Pair, HeldByClass>,
     footprint: &Footprint,
     now: Moment,
 ) -> Option<&'a mut HeldByClass> {

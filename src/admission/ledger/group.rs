@@ -1,7 +1,5 @@
 //! Groups: one reservation that several flows share (lpGQOS).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 
 use crate::admission::account::charge::{Charge, reserves_nothing};
@@ -12,6 +10,7 @@ use crate::admission::account::steps::{self, Largest, TakenStep};
 use crate::admission::account::window::Window;
 use crate::admission::limits::{GroupAmount, GroupLimit};
 use crate::admission::refusal::Refusal;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::policy::GroupMode;
 
 /// A group, and what its members take of it.
@@ -29,7 +28,7 @@ pub(crate) struct LedgerGroup {
     /// What is booked for it.
     pub(crate) footprint: Footprint,
     /// By slot.
-    members: BTreeMap<u32, Member>,
+    members: OrderedMap<u32, Member>,
     sums: Both<MemberSums>,
     largest: LargestMembers,
     /// Whether it ends with its last member.
@@ -82,7 +81,7 @@ impl LedgerGroup {
             charge,
             outgrown: None,
             footprint,
-            members: BTreeMap::new(),
+            members: OrderedMap::new(),
             sums: Both::default(),
             largest: LargestMembers::default(),
             closing: false,
@@ -92,7 +91,7 @@ impl LedgerGroup {
     /// The same definition without members.
     fn emptied(&self) -> Self {
         let (sums, largest) = (Both::default(), LargestMembers::default());
-        Self { members: BTreeMap::new(), sums, largest, ..self.clone() }
+        Self { members: OrderedMap::new(), sums, largest, ..self.clone() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -333,8 +332,8 @@ impl LedgerGroup {
     }
 
     /// Asserts that the members are these, and that the sums are theirs.
-    pub(crate) fn invariants(&self, name: &str, members: &BTreeSet<u32>, now: Moment) {
-        let kept: BTreeSet<_> = self.members.keys().copied().collect();
+    pub(crate) fn invariants(&self, name: &str, members: &OrderedSet<u32>, now: Moment) {
+        let kept: OrderedSet<_> = self.members.keys().copied().collect();
         assert_eq!(kept, *members, "group {name}: its members");
         let mut counted = self.emptied();
         for (slot, member) in &self.members {

@@ -1,11 +1,10 @@
 //! What holds of a ledger between any two operations, as assertions.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::state::{Ledger, MOST_FLOWS, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::recount::RecountSource;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// With at most this many flows, a debug build checks after every mutation.
 const ALWAYS_CHECKED_FLOWS: usize = 16;
@@ -52,8 +51,8 @@ impl Ledger {
 
     fn assert_flows(&self, entries: &[Entry]) {
         assert!(entries.len() <= MOST_FLOWS, "{} flows", entries.len());
-        let mut orders = BTreeSet::new();
-        let mut endings = BTreeSet::new();
+        let mut orders = OrderedSet::new();
+        let mut endings = OrderedSet::new();
         for entry in entries {
             let footprint = &entry.footprint;
             let id = self.flows.id(footprint.slot);
@@ -67,7 +66,7 @@ impl Ledger {
     }
 
     fn assert_accounts(&self, entries: &[Entry]) {
-        let mut booked: BTreeMap<u32, Vec<Footprint>> = BTreeMap::new();
+        let mut booked: OrderedMap<u32, Vec<Footprint>> = OrderedMap::new();
         let groups = self.groups.values().map(|group| &group.footprint);
         for footprint in entries.iter().map(|entry| &entry.footprint).chain(groups) {
             for (number, _) in self.wire(footprint.interface) {
@@ -86,7 +85,7 @@ impl Ledger {
 
     fn assert_groups(&self, entries: &[Entry]) {
         for (name, group) in &self.groups {
-            let members: BTreeSet<_> = entries
+            let members: OrderedSet<_> = entries
                 .iter()
                 .filter(|entry| entry.group.as_deref() == Some(&**name))
                 .map(|entry| entry.footprint.slot)
@@ -101,7 +100,7 @@ impl Ledger {
     }
 
     fn assert_clients(&self, entries: &[Entry]) {
-        let mut of_client: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+        let mut of_client: OrderedMap<&str, Vec<&Entry>> = OrderedMap::new();
         for entry in entries {
             if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref()) {
                 of_client.entry(name).or_default().push(entry);

@@ -1,7 +1,5 @@
 //! What is seen of the peers of flows, and the flows that end for it.
 
-use std::collections::BTreeSet;
-
 use flowspec::Moment;
 
 use super::state::Ledger;
@@ -9,6 +7,7 @@ use crate::admission::account::entry::Entry;
 use crate::admission::ended::{EndCause, EndedFlow};
 use crate::admission::peer::{PeerLoss, PeerState};
 use crate::admission::refusal::Refusal;
+use crate::ordered::OrderedSet;
 use crate::policy::PeerTimeouts;
 
 impl Ledger {
@@ -86,7 +85,7 @@ impl Ledger {
 
     /// Asserts that only flows are absent, and that they end when their timeouts say.
     pub(crate) fn assert_absences(&self, entries: &[Entry]) {
-        let ranks: BTreeSet<_> = entries.iter().map(|entry| entry.footprint.rank()).collect();
+        let ranks: OrderedSet<_> = entries.iter().map(|entry| entry.footprint.rank()).collect();
         for (rank, absence) in self.absent.iter() {
             assert!(ranks.contains(&rank), "{rank:?}: no flow of this rank is without its peer");
             assert_eq!(absence, absence.under(self.timeouts_of(rank.slot())), "{rank:?}: its timeouts");

@@ -1,12 +1,12 @@
 //! The groups that the policy states: made as soon as they fit, and changed when a reload changes them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::groups::MembersMust;
 use super::state::Ledger;
 use crate::admission::group_difference::GroupDifference;
 use crate::admission::request::GroupRequest;
+use crate::ordered::OrderedMap;
 use crate::policy::{Group as GroupPolicy, Policy};
 
 impl Ledger {
@@ -38,12 +38,12 @@ impl Ledger {
     }
 
     /// The groups that have another class than before, and members in the former one.
-    fn former_classes(&self, before: &Policy) -> BTreeMap<String, GroupDifference> {
+    fn former_classes(&self, before: &Policy) -> OrderedMap<String, GroupDifference> {
         let former = |name: &str| {
             let (former, stated) = (before.groups.get(name)?, self.policy.groups.get(name)?);
             (former.class != stated.class).then_some(&former.class)
         };
-        let mut found = BTreeMap::new();
+        let mut found = OrderedMap::new();
         for entry in self.flows.slots().map(|slot| self.flows.entry(slot)) {
             let Some(name) = &entry.group else { continue };
             let Some(former) = former(name) else { continue };

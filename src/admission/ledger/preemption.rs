@@ -1,6 +1,5 @@
 //! Preemption: flows are ended for a more important one, and reinstated where that one is not established.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::prepare::{Constraint, Wanted};
@@ -13,6 +12,7 @@ use crate::admission::account::place::PreemptionPlace;
 use crate::admission::account::state::Account;
 use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
+use crate::ordered::OrderedSet;
 
 /// How many candidates are tried first where candidates are tried one by one.
 const FIRST_CANDIDATES: usize = 16;
@@ -160,7 +160,7 @@ impl Ledger {
         for footprint in &gone {
             self.each_account(footprint.interface, |account, _| account.book(footprint, now));
         }
-        let interfaces: BTreeSet<_> = candidates.iter().map(|candidate| candidate.interface).collect();
+        let interfaces: OrderedSet<_> = candidates.iter().map(|candidate| candidate.interface).collect();
         for interface in interfaces {
             self.each_account(interface, Account::tidy_all);
         }

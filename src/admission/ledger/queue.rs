@@ -7,13 +7,12 @@
 //! [`MOST_NOTIFIED`] flows of one [kind](LaneKind) are notified at once: the others follow as these request again. A flow
 //! that is to begin later waits for its window, and from its start on for what is free then.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use flowspec::{Micros, Moment};
 
 use crate::admission::account::resource::Resource;
 use crate::admission::account::window::Window;
 use crate::admission::request::Request;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// How long a notified flow may take to request again.
 pub const GRACE: Micros = Micros::new(5_000_000);
@@ -27,15 +26,15 @@ const MOST_WAITING: usize = 10_000;
 /// The flows that wait, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WaitingQueue {
-    pub(crate) queue: BTreeMap<u64, WaitingRequest>,
+    pub(crate) queue: OrderedMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
-    places: BTreeMap<String, u64>,
+    places: OrderedMap<String, u64>,
     /// The places of the flows that compete for the same.
-    lanes: BTreeMap<Lane, BTreeSet<u64>>,
+    lanes: OrderedMap<Lane, OrderedSet<u64>>,
     /// When flows lose their places, with the places.
-    due: BTreeSet<(Moment, u64)>,
+    due: OrderedSet<(Moment, u64)>,
     /// When flows begin that wait for a later window, with the places.
-    beginnings: BTreeSet<(Moment, u64)>,
+    beginnings: OrderedSet<(Moment, u64)>,
     /// Whose limits the flows count against.
     waiting_of: WaitingOf,
     /// How many flows were notified.
@@ -49,8 +48,8 @@ pub(crate) struct WaitingQueue {
 /// How many flows of each client and of each group wait.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct WaitingOf {
-    clients: BTreeMap<String, usize>,
-    groups: BTreeMap<String, usize>,
+    clients: OrderedMap<String, usize>,
+    groups: OrderedMap<String, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +108,7 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// The next place of each lane that is not blocked.
-    heads: BTreeSet<u64>,
+    heads: OrderedSet<u64>,
 }
 
 impl Walk {
@@ -142,7 +141,7 @@ impl WaitingRequest {
 
 impl WaitingOf {
     fn add(&mut self, request: &Request) {
-        let count = |counts: &mut BTreeMap<String, usize>, name: &Option<String>| {
+        let count = |counts: &mut OrderedMap<String, usize>, name: &Option<String>| {
             if let Some(name) = name {
                 *counts.entry(name.clone()).or_default() += 1;
             }
@@ -152,7 +151,7 @@ impl WaitingOf {
     }
 
     fn remove(&mut self, request: &Request) {
-        let discount = |counts: &mut BTreeMap<String, usize>, name: &Option<String>| {
+        let discount = |counts: &mut OrderedMap<String, usize>, name: &Option<String>| {
             let Some(name) = name else { return };
             if let Some(count) = counts.get_mut(name) {
                 *count = count.saturating_sub(1);
@@ -167,7 +166,7 @@ impl WaitingOf {
 
     /// Whether a flow among them has its client or its group in common with a request.
     fn shares_limits_with(&self, request: &Request) -> bool {
-        let is_among = |counts: &BTreeMap<String, usize>, name: &Option<String>| {
+        let is_among = |counts: &OrderedMap<String, usize>, name: &Option<String>| {
             name.as_ref().is_some_and(|name| counts.contains_key(name))
         };
         is_among(&self.clients, &request.client) || is_among(&self.groups, &request.group)
@@ -313,7 +312,7 @@ impl WaitingQueue {
             assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
             assert!(*place < self.next, "{id}: its place is not given out");
         }
-        let mut lanes: BTreeMap<Lane, BTreeSet<u64>> = BTreeMap::new();
+        let mut lanes: OrderedMap<Lane, OrderedSet<u64>> = OrderedMap::new();
         for (place, waiter) in &self.queue {
             lanes.entry(waiter.lane.clone()).or_default().insert(*place);
         }
@@ -349,7 +348,7 @@ mod tests {
 
     /// The places that a walk over the whole queue tries, passing over those of lanes that are blocked.
     fn tried_one_by_one(queue: &WaitingQueue, is_blocked_after: impl Fn(u64) -> bool) -> Vec<u64> {
-        let (mut blocked, mut tried) = (BTreeSet::new(), Vec::new());
+        let (mut blocked, mut tried) = (OrderedSet::new(), Vec::new());
         for (place, waiter) in &queue.queue {
             if blocked.contains(&waiter.lane) {
                 continue;

@@ -1,19 +1,18 @@
 //! What is too scarce for flows that have waited longer, and when.
 
-use std::collections::BTreeMap;
-
 use flowspec::Moment;
 
 use crate::admission::account::resource::Resource;
 use crate::admission::account::window::Window;
+use crate::ordered::OrderedMap;
 
 /// The resources that are too scarce for flows that have waited longer, each with the time for which they wait.
 #[derive(Debug, Default)]
-pub(crate) struct Scarce(BTreeMap<(u32, Resource), TimeSpans>);
+pub(crate) struct Scarce(OrderedMap<(u32, Resource), TimeSpans>);
 
 /// Windows as few that have no moment in common: the start of each with its end.
 #[derive(Debug, Default)]
-struct TimeSpans(BTreeMap<Moment, Option<Moment>>);
+struct TimeSpans(OrderedMap<Moment, Option<Moment>>);
 
 impl Scarce {
     /// A flow lacks resources in a window. Each resource has the number of its interface.

@@ -3,7 +3,7 @@
 //! Every operation checks first and books last: a refusal leaves the ledger as it was. The caller tells the time, which
 //! never goes back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
@@ -21,6 +21,7 @@ use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, SeenLink};
 use crate::admission::ended::{EndCause, EndedFlow};
 use crate::admission::group_difference::GroupDifference;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::policy::{Client, Policy};
 
 /// The most flows that may be admitted at once.
@@ -59,12 +60,12 @@ pub struct Ledger {
     pub(crate) parents: Parents,
     pub(crate) classes: Arc<Classes>,
     pub(crate) flows: Flows,
-    pub(crate) groups: BTreeMap<Arc<str>, LedgerGroup>,
+    pub(crate) groups: OrderedMap<Arc<str>, LedgerGroup>,
     /// The policy's groups that are not as it states them, with the reason.
-    pub(crate) unmade: BTreeMap<Arc<str>, GroupDifference>,
+    pub(crate) unmade: OrderedMap<Arc<str>, GroupDifference>,
     pub(crate) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
-    pub(crate) endings: BTreeSet<(Moment, Rank)>,
+    pub(crate) endings: OrderedSet<(Moment, Rank)>,
     pub(crate) absent: AbsentPeers,
     pub(crate) admitted: u64,
     pub(crate) waiting: WaitingQueue,
@@ -94,10 +95,10 @@ impl Ledger {
             parents: Parents::default(),
             classes,
             flows: Flows::default(),
-            groups: BTreeMap::new(),
-            unmade: BTreeMap::new(),
+            groups: OrderedMap::new(),
+            unmade: OrderedMap::new(),
             clients: HashMap::new(),
-            endings: BTreeSet::new(),
+            endings: OrderedSet::new(),
             absent: AbsentPeers::default(),
             admitted: 0,
             waiting: WaitingQueue::default(),

@@ -5,8 +5,6 @@
 //! is preempted, and for each flow with a window that comes before the last of them and counts against a limit that the
 //! newcomer exceeds.
 
-use std::collections::BTreeMap;
-
 use flowspec::Moment;
 
 use crate::admission::account::candidates::{BindingLimit, Candidates};
@@ -15,11 +13,12 @@ use crate::admission::account::footprint::Footprint;
 use crate::admission::account::parents::{ChildLink, Parents};
 use crate::admission::account::place::PreemptionPlace;
 use crate::admission::account::usage::AccountUse;
+use crate::ordered::OrderedMap;
 
 /// A search for the flows to preempt.
 pub(crate) struct VictimSearch<'a> {
     /// The accounts of the newcomer's wire, by the interface's number.
-    pub(crate) accounts: BTreeMap<u32, SearchedAccount<'a>>,
+    pub(crate) accounts: OrderedMap<u32, SearchedAccount<'a>>,
     pub(crate) parents: &'a Parents,
     pub(crate) flows: &'a Flows,
     /// The limits that the newcomer exceeds.

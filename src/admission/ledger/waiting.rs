@@ -1,7 +1,5 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
-use std::collections::BTreeMap;
-
 use super::group::Member;
 use super::prepare::{Constraint, Described, Wanted};
 use super::queue::{GRACE, Lane, LaneKind, MOST_NOTIFIED, WaitingRequest, Walk};
@@ -10,6 +8,7 @@ use super::state::Ledger;
 use crate::admission::account::fit::FitContext;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::Request;
+use crate::ordered::OrderedMap;
 
 /// The most flows that wait for later windows and lack something, for which one walk over the queue tries it.
 const MOST_LATER_LACKING: usize = 64;
@@ -21,7 +20,7 @@ type Undo = Box<dyn FnOnce(&mut Ledger)>;
 #[derive(Default)]
 struct WalkLimits<'q> {
     /// How many flows of each kind count as notified.
-    notified: BTreeMap<LaneKind<'q>, usize>,
+    notified: OrderedMap<LaneKind<'q>, usize>,
     /// How many flows lack something in a later window.
     later_lacking: usize,
     is_reached: bool,

@@ -1,6 +1,6 @@
 //! From sources to a policy: reads every table, merges the sources and checks names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use flowspec::Qos;
 use toml::de::{DeTable, DeValue};
@@ -16,6 +16,7 @@ use super::reference::Reference;
 use super::rule::rule;
 use super::section::Section;
 use super::timeouts::timeouts;
+use crate::ordered::OrderedSet;
 use crate::policy::addresses::addresses;
 use crate::policy::code::{Code, Severity};
 use crate::policy::device::device_name_fault;
@@ -52,7 +53,7 @@ impl Policy {
         sources: &[Source<'_>],
         unreadable: Vec<Problem>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let missing: BTreeSet<_> = unreadable.iter().map(|problem| problem.place.source).collect();
+        let missing: OrderedSet<_> = unreadable.iter().map(|problem| problem.place.source).collect();
         let problems = Problems::default();
         unreadable.into_iter().for_each(|problem| problems.add(problem));
         let mut policy = Self::default();

@@ -1,7 +1,6 @@
 //! Reads a TOML table key by key. A value that cannot be read is noted as a problem, and reading goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
@@ -10,6 +9,7 @@ use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use crate::ordered::OrderedSet;
 use crate::policy::code::Code;
 use crate::policy::place::Place;
 use crate::policy::problem::Problem;
@@ -303,24 +303,26 @@ impl<'a> Section<'a> {
 
     /// One of several words, each with the value it stands for.
     pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        let Placed { value: number, place } = self.word(key, &words)?;
+        Some(Placed { value: choices[number].1, place })
+    }
+
+    /// One of several words, as its number among them.
+    fn word(&self, key: &'static str, words: &[&str]) -> Option<Placed<usize>> {
         let text = self.string(key);
-        let names = || choices.iter().map(|(name, _)| *name);
-        self.problems.record_form(
-            &self.path,
-            key,
-            || json!({ "type": "string", "enum": names().collect::<Vec<_>>() }),
-        );
+        self.problems.record_form(&self.path, key, || json!({ "type": "string", "enum": words }));
         let text = text?;
-        let found = choices.iter().find(|(name, _)| *name == text.value);
+        let found = words.iter().position(|word| *word == text.value);
         if found.is_none() {
             let path = join(&self.path, key);
-            let allowed: Vec<_> = names().collect();
-            let message = format!("{path}: {:?} is not one of {}", text.value, allowed.join(", "));
-            let help = nearest(text.value, names()).map(|name| format!("did you mean {name:?}?"));
+            let message = format!("{path}: {:?} is not one of {}", text.value, words.join(", "));
+            let help =
+                nearest(text.value, words.iter().copied()).map(|name| format!("did you mean {name:?}?"));
             let problem = Problem::new(Code::BadValue, text.place.clone(), message);
             self.problems.add(problem.with_help(help));
         }
-        found.map(|&(_, value)| Placed { value, place: text.place })
+        found.map(|value| Placed { value, place: text.place })
     }
 
     /// One value or an array of them.
@@ -450,7 +452,7 @@ fn thousandths(text: &str) -> Option<u64> {
 
 /// Names in the order in which they were read first: a key may be read in several ways.
 fn each_once<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    let mut seen = BTreeSet::new();
+    let mut seen = OrderedSet::new();
     names.iter().copied().filter(|name| seen.insert(*name)).collect()
 }
 

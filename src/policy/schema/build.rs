@@ -5,12 +5,11 @@
 //! apply to a value: an unknown key is refused by its value; a value with several forms has one rule for each type in
 //! place of alternatives; and a missing key is left to `gqos check` (its description says that it is required).
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::meaning::Meaning;
 use super::meanings::FLOWSPEC;
+use crate::ordered::OrderedMap;
 use crate::policy::problems::Forms;
 
 /// What a schema has besides the recorded forms.
@@ -29,7 +28,7 @@ pub(crate) struct Outline {
 }
 
 /// The schemas of tables, by path.
-pub(crate) type Tables = BTreeMap<String, Map<String, Value>>;
+pub(crate) type Tables = OrderedMap<String, Map<String, Value>>;
 
 impl Outline {
     /// The JSON schema (draft 2020-12) of a file.

@@ -1,11 +1,12 @@
 //! What is reserved at the end of a trail, as far as its lines say.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
 
 use super::fact::{AuditClient, AuditFact, Audited};
 use crate::admission::{Decision, GroupRequest, Ladder, Operation};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// How many recently preempted flows are remembered: the flow that preempted them may not be admitted after all.
 const MOST_DISPLACED: usize = 1024;
@@ -16,13 +17,13 @@ const MOST_LINKS: usize = 1024;
 /// What is reserved, with the requests that led to it.
 #[derive(Debug, Default)]
 pub(super) struct LiveState {
-    pub(super) links: BTreeMap<String, RecordedLink>,
-    pub(super) capacities: BTreeMap<(String, Direction), Rate>,
-    pub(super) measured: BTreeMap<(String, String), (Micros, Both<Rate>)>,
+    pub(super) links: OrderedMap<String, RecordedLink>,
+    pub(super) capacities: OrderedMap<(String, Direction), Rate>,
+    pub(super) measured: OrderedMap<(String, String), (Micros, Both<Rate>)>,
     /// The groups that were made.
-    pub(super) groups: BTreeMap<String, LiveGroup>,
+    pub(super) groups: OrderedMap<String, LiveGroup>,
     /// In the order in which they were admitted.
-    flows: BTreeMap<u64, LiveFlow>,
+    flows: OrderedMap<u64, LiveFlow>,
     places: HashMap<String, u64>,
     admitted: u64,
     displaced: VecDeque<(String, LiveFlow)>,
@@ -237,8 +238,7 @@ impl LiveState {
         if self.links.len() < MOST_LINKS {
             return;
         }
-        let used: std::collections::BTreeSet<_> =
-            self.flows().map(|flow| flow.ladder.request.interface.clone()).collect();
+        let used: OrderedSet<_> = self.flows().map(|flow| flow.ladder.request.interface.clone()).collect();
         self.links.retain(|name, _| used.contains(name));
         self.capacities.retain(|(name, _), _| used.contains(name));
         self.measured.retain(|(name, _), _| used.contains(name));
