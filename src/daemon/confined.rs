@@ -69,10 +69,13 @@ fn allowed(options: &DaemonOptions, policy: &Policy, socket: &Path) -> AllowedPa
         HttpAddress::Port(_) => None,
     });
     let mut write: Vec<_> = [Some(socket), audit, http].into_iter().flatten().map(directory).collect();
+    let runtime = PathBuf::from(RUNTIME_DIRECTORY);
     if takes_over(policy) {
-        let runtime = PathBuf::from(RUNTIME_DIRECTORY);
         // Where it cannot be made, an event says so once something is taken over.
         let _ = std::fs::create_dir_all(&runtime);
+    }
+    // Under any policy: a daemon before, which was killed, may have left what it had taken over.
+    if runtime.is_dir() {
         write.push(runtime);
     }
     AllowedPaths { read, write, reread: options.policy.clone() }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::client::{OTHER, POLICY, TestDaemon, USER, fails, until};
 use super::common;
-use super::program::{Program, command, directory_with};
+use super::program::{Program, classes, command, directory_with};
 
 /// The value of a line of `/proc/PID/task/TID/status`, of each thread with its name.
 fn threads(process: u32, line: &str) -> Vec<(String, String)> {
@@ -168,6 +168,26 @@ fn root_goes_on_to_use_a_directory_of_another_user() {
     let kept = json!(["CAP_DAC_OVERRIDE", "CAP_NET_ADMIN"]);
     assert_eq!(status["confinement"]["capabilities"], kept, "{status}");
     until("the state file is there", || directory.path().join("gqos.sock.state").exists());
+}
+
+/// A daemon that was killed leaves what it had taken over to the next one, whose policy takes over nothing.
+#[test]
+fn a_confined_daemon_restores_what_a_killed_one_has_taken_over() {
+    let Some(network) = common::lab_with(100, &["tc"]) else { return };
+    let foreign = "tc qdisc add dev eth0 root handle 1: pfifo limit 77";
+    common::inside(&network.server, &foreign.split(' ').collect::<Vec<_>>());
+    let shown = || common::inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0", "root"]);
+    let before = shown();
+    let directory = directory_with(&POLICY.replace("egress =", "takeover = true\negress ="));
+    let mut killed = Program::start(&network, directory.path());
+    until("the root is taken over", || shown().contains("htb 6771:"));
+    killed.kill();
+    fs::write(directory.path().join("policy.toml"), POLICY).unwrap();
+    let mut next = Program::start(&network, directory.path());
+    until("the tree is there", || classes(&network).contains("6771:2"));
+    next.signal(libc::SIGTERM);
+    next.child.wait().unwrap();
+    assert_eq!(shown(), before);
 }
 
 /// A user without privileges has a daemon for user space, and it is confined alike.
