@@ -5,7 +5,7 @@ use flowspec::{Bytes, Rate};
 use super::facts::{InterfaceFacts, Privileges};
 use super::finding::{Finding, FindingState, Remedy};
 use crate::linux::{FoundFilter, Ingress, ReportedSpeed};
-use crate::tc::{Filter, Redirect, Target, receiver_name};
+use crate::tc::{Filter, HtbRoot, Redirect, Target, receiver_name};
 
 /// What this process may do.
 pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
@@ -134,7 +134,8 @@ fn speed(topic: &str, reported: Option<ReportedSpeed>) -> (Finding, Option<Rate>
 
 fn root(topic: &str, facts: &InterfaceFacts) -> Finding {
     let finding = |found: String| Finding::ok(topic, "root qdisc", found);
-    match (facts.root.clone().own(), &facts.holder) {
+    let own = facts.root.clone().own().and_then(|root| root.map(HtbRoot::own).transpose());
+    match (own, &facts.holder) {
         (Ok(None), None) => finding("the kernel's default".to_owned()),
         (Ok(None), Some(holder)) => finding(format!("the kernel's default; claimed by {holder}")),
         (Ok(Some(root)), Some(holder)) => finding(format!("gqos's, htb {}, of {holder}", root.handle)),

@@ -14,16 +14,8 @@ use crate::tc::{
     ReceivingState,
 };
 
-/// A root that is gqos's by all its settings: another program's may have the same handle.
-fn own(root: HtbRoot) -> Result<HtbRoot, ForeignRoot> {
-    match root == OWN_ROOT {
-        true => Ok(root),
-        false => Err(ForeignRoot { kind: HtbRoot::KIND.to_owned(), handle: root.handle }),
-    }
-}
-
 fn own_or_none(root: Option<HtbRoot>) -> Result<Option<HtbRoot>, ForeignRoot> {
-    root.map(own).transpose()
+    root.map(HtbRoot::own).transpose()
 }
 
 /// The same with the qdisc that a killed process had taken over, where nothing or gqos's own tree is in its place.
@@ -151,10 +143,7 @@ impl Kernel for Netlink {
         let netlink = self.clone();
         Some(Box::pin(async move {
             let observed = Self::observe_all(&netlink, index).await?;
-            Ok(observed.and_then(|observed| match observed.root() {
-                Some(root) => own(root).map(|_| observed),
-                None => Ok(observed),
-            }))
+            Ok(observed.and_then(ObservedTree::own))
         }))
     }
 

@@ -101,7 +101,29 @@ impl ObservedRoot {
     }
 }
 
+impl HtbRoot {
+    /// This root if it is gqos's by all its settings: another program's may have the same handle.
+    ///
+    /// - **Errors**: a root with other settings.
+    pub fn own(self) -> Result<Self, ForeignRoot> {
+        match self == OWN_ROOT {
+            true => Ok(self),
+            false => Err(ForeignRoot { kind: Self::KIND.to_owned(), handle: self.handle }),
+        }
+    }
+}
+
 impl ObservedTree {
+    /// This tree if its root, where it has one, is gqos's by all its settings.
+    ///
+    /// - **Errors**: a root with other settings.
+    pub fn own(self) -> Result<Self, ForeignRoot> {
+        match self.root.map(HtbRoot::own) {
+            Some(Err(foreign)) => Err(foreign),
+            Some(Ok(_)) | None => Ok(self),
+        }
+    }
+
     /// The tree in a dump: its root, the queues by their classes, and the classes.
     ///
     /// - **Errors**: the root is not gqos's, so there is nothing that may be changed.
@@ -302,6 +324,17 @@ mod tests {
         assert!(ObservedTree::root_only(queue).check_layout().is_err());
         assert_eq!(ObservedTree::root_only(ROOT).check_layout(), Ok(()), "a set-up that was cut short");
         assert_eq!(ObservedTree::default().check_layout(), Ok(()));
+    }
+
+    #[test]
+    fn a_root_with_the_handle_of_gqos_and_other_settings_is_of_another_program() {
+        let foreign = ForeignRoot { kind: "htb".to_owned(), handle: ROOT_QDISC };
+        for root in [HtbRoot { default: 0x10, ..ROOT }, HtbRoot { direct_queue: 1000, ..ROOT }] {
+            assert_eq!(ObservedTree::root_only(root).own(), Err(foreign.clone()));
+        }
+        for tree in [ObservedTree::root_only(ROOT), ObservedTree::default()] {
+            assert_eq!(tree.clone().own(), Ok(tree));
+        }
     }
 
     #[test]

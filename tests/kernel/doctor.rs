@@ -4,8 +4,9 @@ use gqos::linux::Netlink;
 use gqos::tc::{BPF_MATCH_ALL, Filter, Handle, Program, Redirect, Target, U32Key};
 use serde_json::Value;
 
+use super::POLICY;
 use super::common::{inside, lab_with};
-use super::plan::gqos;
+use super::plan::{gqos, policy_file};
 
 fn findings(output: &std::process::Output) -> Vec<Value> {
     let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -54,6 +55,21 @@ fn features_are_those_that_tc_can_use() {
     assert_eq!(state(&found, "confinement", "seccomp"), "ok");
     assert!(["ok", "note"].contains(&state(&found, "confinement", "landlock").as_str()));
     assert_eq!(output.status.code(), Some(0), "{found:#?}");
+}
+
+#[test]
+fn a_root_of_another_program_with_the_handle_of_gqos_is_foreign() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    let site = &network.server;
+    inside(site, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "6771:", "htb", "default", "3"]);
+    let found = findings(&gqos(site, &["doctor", "--json"]));
+    assert_eq!(state(&found, "eth0", "root qdisc"), "lacking");
+    let directory = tempfile::tempdir().unwrap();
+    let policy = policy_file(directory.path(), POLICY);
+    let output = gqos(site, &["plan", "--policy", &policy, "--diff"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Nothing is programmed") && !text.contains("tc qdisc del"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use gqos::failure::KernelFailure;
 use gqos::linux::features::{Feature, Untried};
 use gqos::linux::{Claim, Netlink};
 use gqos::policy::Policy;
-use gqos::tc::QueueKind;
+use gqos::tc::{ObservedTree, QueueKind};
 
 use super::found::{Found, FoundReceiving};
 use super::planned::Planned;
@@ -71,6 +71,9 @@ fn names(arguments: &Arguments, policy: &Policy) -> Result<Vec<String>, CommandF
     let known: Vec<_> = policy.interfaces.keys().cloned().collect();
     let missing = match &arguments.interface {
         Some(name) if policy.interface(name).is_some() => return Ok(vec![name.clone()]),
+        Some(name) if known.is_empty() => {
+            anyhow!("the policy has no table for {name}, nor for another interface")
+        }
         Some(name) => anyhow!("the policy has no table for {name}: it has {}", known.join(", ")),
         None if !known.is_empty() => return Ok(known),
         None if policy.any_interface.is_some() => {
@@ -93,7 +96,7 @@ async fn look(netlink: &Netlink, name: String) -> Result<Found, KernelFailure> {
         }
         Err(failure) => return Err(failure),
     };
-    let observed = netlink.observe_all(link.index).await?;
+    let observed = netlink.observe_all(link.index).await?.and_then(ObservedTree::own);
     let holder = Claim::holder(link.index);
     let ingress = netlink.ingress(link.index).await?;
     let tree = match netlink.receivers().await?.get(&link.index) {
