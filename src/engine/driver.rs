@@ -276,9 +276,9 @@ impl Driver {
             }
             outbox.left.iter().for_each(|id| self.leave(id));
             outbox.uprooted.into_iter().for_each(|left| self.leave_interface(left));
-            self.reshape_receivers();
             match self.queues.next() {
-                None => return,
+                // An interface is busy until there is nothing more to do for it.
+                None => return self.reshape_receivers(),
                 Some(Work::Change(index, id, change)) => self.apply_change(index, id, change),
                 Some(Work::Job(index, job)) => self.perform(index, job),
             }

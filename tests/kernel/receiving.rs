@@ -184,6 +184,40 @@ fn the_datagrams_of_a_flow_are_in_its_class_and_those_of_others_are_not() {
     }
 }
 
+/// The tree of the ifb follows each change of the link, not the one before.
+#[test]
+fn the_ifb_follows_the_mtu_of_its_interface() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let site = &network.server;
+    let peer = source(&network, SocketAddr::from((CLIENT_V4, 5000)));
+    let (host, connection) = host_with_flow(&network, peer);
+    let ifb = connection.decision().unwrap().enforced().unwrap().receiving_class.clone().unwrap().device;
+    let burst_of_link = |mtu: &str| {
+        inside(site, &["ip", "link", "set", "eth0", "mtu", mtu]);
+        let shown = || inside(site, &["tc", "class", "show", "dev", &ifb, "classid", "6771:1"]);
+        let burst = || {
+            let shown = shown();
+            let number = shown.split(" burst ").nth(1).and_then(|rest| rest.split("b ").next());
+            number.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{shown}"))
+        };
+        // Two packets or a millisecond of the rate, whichever is more; `tc` shows it with the precision of the kernel's ticks.
+        let expected = (2 * (mtu.parse::<u64>().unwrap() + 14)).max(94_050_000 / 8 / 1000);
+        let begun = Instant::now();
+        while burst().abs_diff(expected) > 16 {
+            assert!(begun.elapsed() < Duration::from_secs(3), "{mtu}: {} is not {expected}", burst());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for mtu in ["9000", "1500", "9000", "4000", "1500"] {
+        burst_of_link(mtu);
+    }
+    site.run(async move {
+        drop(connection);
+        host.stop().await;
+    })
+    .unwrap();
+}
+
 #[test]
 fn another_programs_ingress_qdisc_is_left_alone_and_the_decision_says_so() {
     let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
