@@ -169,10 +169,13 @@ impl LinkRates {
     pub fn own_rate(&self, traffic: &Framed) -> Rate {
         let left = self.left_for_leaves();
         let most = match self.framed_budget() > left {
-            true => Ratio { numerator: left.get(), denominator: self.budget.get() },
-            false => LARGEST_OVERHEAD,
+            true => {
+                let part = Ratio { numerator: left.get(), denominator: self.budget.get() };
+                traffic.charged.scale_down(part)
+            }
+            false => traffic.charged.scale_up(LARGEST_OVERHEAD),
         };
-        traffic.rate.min(traffic.charged.scale_down(most)).max(Rate::new(1))
+        traffic.rate.min(most).max(Rate::new(1))
     }
 }
 

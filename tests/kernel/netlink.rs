@@ -227,13 +227,11 @@ fn the_leaves_of_a_whole_budget_stay_within_a_small_link() {
             let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(percent)) };
             let mut tree = Desired::new(LinkShape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
             // Packets of 64 bytes: 78 with their headers.
-            let rate = Rate::new(rates.budget.get() / 4 * 78 / 64);
+            let charged = Rate::new(rates.budget.get() / 4);
+            let rate = Rate::new(charged.get() * 78 / 64);
             let (bucket, packet) = (Bytes::new(3_000), Bytes::new(1514));
             for number in 0..4 {
-                tree.set_leaf(
-                    flow_class(number),
-                    Some(Framed { rate, charged: rate, peak: None, bucket, packet }),
-                );
+                tree.set_leaf(flow_class(number), Some(Framed { rate, charged, peak: None, bucket, packet }));
             }
             netlink.apply(index, &diff(&tree, &ObservedTree::default())).await.unwrap();
             let classes: Vec<_> =
