@@ -50,7 +50,7 @@ pub struct Manager {
     /// By name.
     pub(super) interfaces: OrderedMap<String, Interface>,
     /// The flows on those interfaces.
-    pub(super) flows: OrderedMap<String, ManagedFlow>,
+    pub(super) flows: BTreeMap<String, ManagedFlow>,
     /// The interfaces that the policy does not have any more, each with one of its flows.
     pub(super) dropped: OrderedMap<String, Option<String>>,
     /// What flows that have ended owe of their buckets.
@@ -110,7 +110,7 @@ impl Manager {
         Self {
             ledger: Ledger::proving(policy, proven_error_terms),
             interfaces: OrderedMap::new(),
-            flows: OrderedMap::new(),
+            flows: BTreeMap::new(),
             dropped: OrderedMap::new(),
             owed: Owed::default(),
             lapsed: OrderedMap::new(),

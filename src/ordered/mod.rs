@@ -8,6 +8,8 @@
 //! A search costs O(log n). An insertion or a removal moves a part of one chunk, and now and then the list of the chunks, an
 //! entry of 24 bytes for at least half a chunk. Order, equality and methods are those of `BTreeMap` and `BTreeSet`, which the
 //! public API has: it names no type of this module.
+//!
+//! Not for large values of which there are many, such as flows: up to 64 of them are moved. They are in a `BTreeMap`.
 
 mod chunks;
 mod map;

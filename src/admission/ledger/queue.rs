@@ -7,6 +7,8 @@
 //! [`MOST_NOTIFIED`] flows of one [kind](LaneKind) are notified at once: the others follow as these request again. A flow
 //! that is to begin later waits for its window, and from its start on for what is free then.
 
+use std::collections::BTreeMap;
+
 use flowspec::{Micros, Moment};
 
 use crate::admission::account::resource::Resource;
@@ -26,7 +28,7 @@ const MOST_WAITING: usize = 10_000;
 /// The flows that wait, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WaitingQueue {
-    pub(crate) queue: OrderedMap<u64, WaitingRequest>,
+    pub(crate) queue: BTreeMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
     places: OrderedMap<String, u64>,
     /// The places of the flows that compete for the same.

@@ -1,6 +1,6 @@
 //! What is reserved at the end of a trail, as far as its lines say.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
 
@@ -23,7 +23,7 @@ pub(super) struct LiveState {
     /// The groups that were made.
     pub(super) groups: OrderedMap<String, LiveGroup>,
     /// In the order in which they were admitted.
-    flows: OrderedMap<u64, LiveFlow>,
+    flows: BTreeMap<u64, LiveFlow>,
     places: HashMap<String, u64>,
     admitted: u64,
     displaced: VecDeque<(String, LiveFlow)>,
